@@ -1,0 +1,258 @@
+//! Every setting, in one place: its flag, its variable, its default, its check. A flag wins over a variable.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actix_web::http::header::HeaderValue;
+use clap::{ArgAction, Args, ValueEnum};
+
+use crate::db::{DatabaseUrl, Options};
+use crate::http::json::BodyLimits;
+
+/// The settings, as flags and variables give them. [`Settings::check`] makes a [`Config`] of them.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, env = "POSTS_BIND", global = true, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT", value_parser = bind)]
+    bind: SocketAddr,
+
+    /// Which database: `postgres://user@host/database`, or `sqlite:` and the path of a file
+    /// [default: posts.db in the data folder].
+    #[arg(long, env = "DATABASE_URL", global = true, hide_env_values = true, value_name = "URL", value_parser = DatabaseUrl::parse)]
+    database_url: Option<DatabaseUrl>,
+
+    /// A file that holds the PostgreSQL password, so that the URL need not.
+    #[arg(long, env = "POSTS_DATABASE_PASSWORD_FILE", global = true, value_name = "FILE")]
+    database_password_file: Option<PathBuf>,
+
+    /// Where the embedded database lives; made where it is missing.
+    #[arg(long, env = "POSTS_DATA_DIR", global = true, default_value = "./data", value_name = "FOLDER")]
+    data_dir: PathBuf,
+
+    /// The most connections to the database.
+    #[arg(long, env = "POSTS_POOL_SIZE", global = true, default_value = "16", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pool_size: u32,
+
+    /// Whether to bring an old schema up to date at start, or to refuse it.
+    #[arg(long, env = "POSTS_MIGRATE", global = true, default_value = "on", value_name = "ON|OFF")]
+    migrate: Switch,
+
+    /// The address under which clients reach the service, where that is not the one it listens on.
+    #[arg(long, env = "POSTS_PUBLIC_URL", global = true, value_name = "URL", value_parser = public_url)]
+    public_url: Option<String>,
+
+    /// An origin whose pages may call the service from a browser, as `https://app.example`; `*` for all.
+    /// Repeatable; in the variable, separated by commas.
+    #[arg(long, env = "POSTS_CORS_ORIGIN", global = true, value_delimiter = ',', action = ArgAction::Append, value_name = "ORIGIN", value_parser = origin)]
+    cors_origin: Vec<String>,
+
+    /// Refuse a PUT, PATCH or DELETE that does not say by `If-Match` what it builds on (428).
+    #[arg(long, env = "POSTS_REQUIRE_IF_MATCH", global = true, default_missing_value = "on", num_args = 0..=1, require_equals = true, default_value = "off", value_name = "ON|OFF")]
+    require_if_match: Switch,
+
+    /// The largest body of a request, in bytes. The default takes the longest content that is allowed, however
+    /// it is escaped.
+    #[arg(long, env = "POSTS_BODY_LIMIT", global = true, default_value = "16777216", value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1024..))]
+    body_limit: u32,
+
+    /// How long a request's head may take to arrive.
+    #[arg(long, env = "POSTS_HEAD_TIMEOUT", global = true, default_value = "10", value_name = "SECONDS", value_parser = seconds)]
+    head_timeout: Duration,
+
+    /// How long a request's body may take to arrive, from the end of its head.
+    #[arg(long, env = "POSTS_BODY_TIMEOUT", global = true, default_value = "20", value_name = "SECONDS", value_parser = seconds)]
+    body_timeout: Duration,
+
+    /// How long the work for a request may take once it has arrived.
+    #[arg(long, env = "POSTS_REQUEST_TIMEOUT", global = true, default_value = "30", value_name = "SECONDS", value_parser = seconds)]
+    request_timeout: Duration,
+
+    /// How long requests in flight get to finish once the server was told to stop.
+    #[arg(long, env = "POSTS_GRACE", global = true, default_value = "30", value_name = "SECONDS", value_parser = seconds)]
+    grace: Duration,
+
+    /// How long to go on taking requests, with readiness off, once the server was told to stop: the time that a
+    /// load balancer needs to notice.
+    #[arg(long, env = "POSTS_DRAIN_DELAY", global = true, default_value = "0", value_name = "SECONDS", value_parser = seconds)]
+    drain_delay: Duration,
+
+    /// What to log: error, warn, info, debug or trace, or directives as `info,posts_api::db=debug`.
+    #[arg(long, env = "POSTS_LOG", global = true, default_value = "info", value_name = "FILTER", value_parser = log_filter)]
+    log: String,
+
+    /// How to log [default: text on a terminal, else json].
+    #[arg(long, env = "POSTS_LOG_FORMAT", global = true, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Do it.
+    #[value(alias = "true", alias = "yes", alias = "1")]
+    On,
+    /// Don't.
+    #[value(alias = "false", alias = "no", alias = "0")]
+    Off,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: an object a line.
+    Json,
+}
+
+/// A setting that is wrong: what, and the mend, in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidSetting(String);
+
+/// What the service runs by: every setting, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// The database.
+    pub database: Options,
+    /// The address under which clients reach the service, without a slash at the end.
+    pub public_url: Option<String>,
+    /// The origins whose pages may call the service; `*` stands for all.
+    pub cors_origins: Vec<String>,
+    /// Whether a write must have `If-Match`.
+    pub require_if_match: bool,
+    /// What a request's body may be.
+    pub body: BodyLimits,
+    /// How long a request's head may take to arrive.
+    pub head_timeout: Duration,
+    /// How long requests in flight get to finish at the end.
+    pub grace: Duration,
+    /// How long readiness is off before the end begins.
+    pub drain_delay: Duration,
+}
+
+/// How the program speaks of what it does.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// Which events.
+    pub filter: String,
+    /// How they are written.
+    pub format: Option<LogFormat>,
+}
+
+impl Settings {
+    /// Checks what only shows when settings are seen together, and makes the data folder where the embedded
+    /// database needs it.
+    pub fn check(self) -> Result<Config, InvalidSetting> {
+        let mut url = if let Some(url) = self.database_url {
+            url
+        } else {
+            make_private_folder(&self.data_dir).map_err(|error| {
+                let folder = self.data_dir.display();
+                InvalidSetting(format!(
+                    "the data folder {folder} cannot be made ({error}): choose another with --data-dir"
+                ))
+            })?;
+            DatabaseUrl::sqlite(&self.data_dir.join("posts.db"))
+        };
+        if let DatabaseUrl::Sqlite(path) = &url
+            && path.parent().is_some_and(|folder| !folder.is_dir())
+        {
+            return Err(InvalidSetting(format!("there is no folder for {}: make it first", path.display())));
+        }
+        if let Some(file) = self.database_password_file {
+            let password = std::fs::read_to_string(&file).map_err(|error| {
+                InvalidSetting(format!(
+                    "the password file {} cannot be read ({error}): name one that can",
+                    file.display()
+                ))
+            })?;
+            url = url.with_password(password.trim_end_matches(['\r', '\n']));
+        }
+        Ok(Config {
+            bind: self.bind,
+            database: Options {
+                url,
+                pool_size: self.pool_size,
+                timeout: self.request_timeout,
+                migrate: self.migrate == Switch::On,
+            },
+            public_url: self.public_url,
+            cors_origins: self.cors_origin,
+            require_if_match: self.require_if_match == Switch::On,
+            body: BodyLimits { size: self.body_limit as usize, timeout: self.body_timeout },
+            head_timeout: self.head_timeout,
+            grace: self.grace,
+            drain_delay: self.drain_delay,
+        })
+    }
+
+    /// The address under which clients reach the service.
+    #[must_use]
+    pub fn public_url(&self) -> Option<&str> {
+        self.public_url.as_deref()
+    }
+
+    /// The part that is needed before anything can be said.
+    #[must_use]
+    pub fn log(&self) -> LogConfig {
+        LogConfig { filter: self.log.clone(), format: self.log_format }
+    }
+
+    /// Where a client on the same machine reaches a server with these settings.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        local(self.bind)
+    }
+}
+
+/// An address to connect to, for one that was bound: "all addresses" is none of them.
+#[must_use]
+pub fn local(bound: SocketAddr) -> SocketAddr {
+    if bound.ip().is_unspecified() { SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), bound.port()) } else { bound }
+}
+
+fn make_private_folder(folder: &std::path::Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+fn bind(text: &str) -> Result<SocketAddr, String> {
+    let mut addresses = text.to_socket_addrs().map_err(|_| "write an address and a port, as 127.0.0.1:8080")?;
+    addresses.next().ok_or_else(|| "the name has no address".to_owned())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds: &f64| (0.0..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "write a number of seconds, from 0 to 86400".to_owned())
+}
+
+fn public_url(text: &str) -> Result<String, String> {
+    let url = text.trim_end_matches('/');
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.contains(['?', '#', ' ']) => Ok(url.to_owned()),
+        _ => Err("write the whole address, as https://blog.example".to_owned()),
+    }
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_origin = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' ', '*']));
+    if (text == "*" || is_origin) && HeaderValue::from_str(text).is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("write scheme and host, without a path, as https://app.example".to_owned())
+    }
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    let filter = text.parse::<tracing_subscriber::EnvFilter>();
+    filter.map(|_| text.to_owned()).map_err(|_| "write error, warn, info, debug or trace".to_owned())
+}

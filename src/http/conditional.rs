@@ -1,0 +1,280 @@
+//! Conditional requests (RFC 9110 §13): `ETag`, and the headers by which a client says which state it builds on.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::{ObjectBuilder, Required, Type};
+
+use super::problem::{Code, Fault, Problem};
+use crate::db::Timestamp;
+
+/// Whether a write must say which state it builds on (`--require-if-match`).
+#[derive(Clone, Copy, Debug)]
+pub struct RequireIfMatch(pub bool);
+
+/// The state of a resource: what its `ETag` and `Last-Modified` are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validators {
+    /// The resource's id.
+    pub id: i64,
+    /// Its version, which changes with every change.
+    pub version: i64,
+    /// When it last changed.
+    pub updated_on: Timestamp,
+}
+
+impl Validators {
+    /// The strong entity tag of the plain representation. Variants of the same version carry a suffix after
+    /// a `;`, as `"7.3;gzip"`.
+    fn etag(&self) -> String {
+        format!("\"{}.{}\"", self.id, self.version)
+    }
+
+    /// Whether a tag is this version's, in any variant.
+    fn is_tagged(&self, tag: &EntityTag) -> bool {
+        let version = tag.opaque.split(';').next().unwrap_or_default();
+        *version == format!("{}.{}", self.id, self.version)
+    }
+
+    /// `ETag` and `Last-Modified`.
+    #[must_use]
+    pub fn headers(&self) -> [(HeaderName, HeaderValue); 2] {
+        let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
+        [(header::ETAG, value(&self.etag())), (header::LAST_MODIFIED, value(&http_date(self.updated_on)))]
+    }
+}
+
+fn http_date(instant: Timestamp) -> String {
+    let seconds = u64::try_from(instant.seconds()).unwrap_or_default();
+    httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
+}
+
+/// The conditions of a GET.
+#[derive(Clone, Debug)]
+pub struct ReadConditions(Conditions);
+
+/// The conditions of a PUT, PATCH or DELETE. To extract them fails with 428 where a write must have one.
+#[derive(Clone, Debug)]
+pub struct WriteConditions(Conditions);
+
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_field_names, reason = "the headers' names")]
+struct Conditions {
+    if_match: Option<TagList>,
+    if_none_match: Option<TagList>,
+    if_modified_since: Option<i64>,
+    if_unmodified_since: Option<i64>,
+}
+
+impl ReadConditions {
+    /// The 304 for a client that has the current state, with the tag that it has (RFC 9110 §13.2.2); a 412 where
+    /// `If-Match` asks for another.
+    pub fn not_modified(&self, current: &Validators) -> Result<Option<HttpResponse>, Problem> {
+        self.0.check_match(current)?;
+        let etag = match (&self.0.if_none_match, self.0.if_modified_since) {
+            (Some(TagList::Any), _) => Some(current.etag()),
+            (Some(TagList::These(tags)), _) => tags.iter().find(|tag| current.is_tagged(tag)).map(EntityTag::strong),
+            (None, Some(since)) if current.updated_on.seconds() <= since => Some(current.etag()),
+            _ => None,
+        };
+        Ok(etag.map(|etag| {
+            let mut response = HttpResponse::NotModified();
+            response.insert_header((header::ETAG, etag));
+            response.insert_header((header::LAST_MODIFIED, http_date(current.updated_on)));
+            response.finish()
+        }))
+    }
+}
+
+impl WriteConditions {
+    /// Whether the write may go on from the current state. Call it inside the transaction that writes.
+    pub fn check(&self, current: &Validators) -> Result<(), Problem> {
+        self.0.check_match(current)?;
+        let fails = match &self.0.if_none_match {
+            Some(TagList::Any) => true,
+            Some(TagList::These(tags)) => tags.iter().any(|tag| current.is_tagged(tag)),
+            None => false,
+        };
+        if fails { Err(precondition_failed(current)) } else { Ok(()) }
+    }
+}
+
+impl Conditions {
+    fn check_match(&self, current: &Validators) -> Result<(), Problem> {
+        let holds = match (&self.if_match, self.if_unmodified_since) {
+            (Some(TagList::Any), _) | (None, None) => true,
+            // The strong comparison: a weak tag never matches.
+            (Some(TagList::These(tags)), _) => tags.iter().any(|tag| !tag.weak && current.is_tagged(tag)),
+            (None, Some(since)) => current.updated_on.seconds() <= since,
+        };
+        if holds { Ok(()) } else { Err(precondition_failed(current)) }
+    }
+
+    fn read(request: &HttpRequest) -> Result<Self, Problem> {
+        let mut faults = Vec::new();
+        let mut tags = |name: HeaderName, as_written: &str| {
+            TagList::read(request, &name).unwrap_or_else(|()| {
+                let detail = "This must be `*`, or entity tags in quotes, as in \"7.3\".";
+                faults.push(Fault::at_header(as_written, "invalid", detail));
+                None
+            })
+        };
+        let conditions = Self {
+            if_match: tags(header::IF_MATCH, "If-Match"),
+            if_none_match: tags(header::IF_NONE_MATCH, "If-None-Match"),
+            if_modified_since: date(request, &header::IF_MODIFIED_SINCE),
+            if_unmodified_since: date(request, &header::IF_UNMODIFIED_SINCE),
+        };
+        if faults.is_empty() {
+            return Ok(conditions);
+        }
+        Err(Problem::new(Code::MalformedHeader, "A header cannot be read; see `errors`.").with_faults(faults))
+    }
+}
+
+impl FromRequest for ReadConditions {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Conditions::read(request).map(Self))
+    }
+}
+
+impl FromRequest for WriteConditions {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Conditions::read(request).and_then(|conditions| {
+            let required = request.app_data::<Data<RequireIfMatch>>().is_some_and(|required| required.0);
+            if required && conditions.if_match.is_none() {
+                let detail = "This server takes changes only with `If-Match` and the `ETag` of what you read.";
+                return Err(Problem::new(Code::PreconditionRequired, detail));
+            }
+            Ok(Self(conditions))
+        }))
+    }
+}
+
+impl IntoParams for ReadConditions {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![
+            parameter("If-None-Match", "The `ETag`s of what you have: if one is current, the answer is 304."),
+            parameter("If-Modified-Since", "The `Last-Modified` of what you have; yields to `If-None-Match`."),
+        ]
+    }
+}
+
+impl IntoParams for WriteConditions {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![parameter(
+            "If-Match",
+            "The `ETag` of what you build on: if it is no longer current, the answer is 412 and nothing is changed.",
+        )]
+    }
+}
+
+fn parameter(name: &str, description: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
+}
+
+fn precondition_failed(current: &Validators) -> Problem {
+    let [etag, _] = current.headers();
+    let detail = "This changed since you read it. Read it again, and make your change to what it is now.";
+    Problem::new(Code::PreconditionFailed, detail).with_header(etag.0, etag.1)
+}
+
+/// A date that cannot be read is as good as none (RFC 9110 §13.1.3).
+fn date(request: &HttpRequest, name: &HeaderName) -> Option<i64> {
+    let date = httpdate::parse_http_date(request.headers().get(name)?.to_str().ok()?).ok()?;
+    let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since_epoch.as_secs()).ok()
+}
+
+/// The value of `If-Match` and `If-None-Match`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum TagList {
+    Any,
+    These(Vec<EntityTag>),
+}
+
+impl TagList {
+    fn read(request: &HttpRequest, name: &HeaderName) -> Result<Option<Self>, ()> {
+        let lines: Result<Vec<_>, _> = request.headers().get_all(name).map(HeaderValue::to_str).collect();
+        let lines = lines.map_err(|_| ())?;
+        if lines.is_empty() { Ok(None) } else { Self::parse(&lines.join(",")).map(Some).ok_or(()) }
+    }
+
+    /// RFC 9110 §13.1.1; empty elements are allowed (§5.6.1.2), an empty list is not.
+    fn parse(text: &str) -> Option<Self> {
+        if text.trim_matches([' ', '\t']) == "*" {
+            return Some(Self::Any);
+        }
+        let mut tags = Vec::new();
+        let mut rest = text;
+        loop {
+            rest = rest.trim_start_matches([' ', '\t', ',']);
+            if rest.is_empty() {
+                return if tags.is_empty() { None } else { Some(Self::These(tags)) };
+            }
+            let weak = rest.starts_with("W/");
+            let (opaque, after) = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"')?.split_once('"')?;
+            let allowed = |byte: u8| byte == 0x21 || (0x23..=0x7e).contains(&byte) || byte >= 0x80;
+            let after = after.trim_start_matches([' ', '\t']);
+            if !opaque.bytes().all(allowed) || !(after.is_empty() || after.starts_with(',')) {
+                return None;
+            }
+            tags.push(EntityTag { weak, opaque: opaque.to_owned() });
+            rest = after;
+        }
+    }
+}
+
+/// An entity tag (RFC 9110 §8.8.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct EntityTag {
+    weak: bool,
+    opaque: String,
+}
+
+impl EntityTag {
+    fn strong(&self) -> String {
+        format!("\"{}\"", self.opaque)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn these(tags: &[(bool, &str)]) -> TagList {
+        TagList::These(tags.iter().map(|&(weak, opaque)| EntityTag { weak, opaque: opaque.to_owned() }).collect())
+    }
+
+    #[test]
+    fn entity_tags_are_read_as_the_standard_writes_them() {
+        assert_eq!(TagList::parse("*"), Some(TagList::Any));
+        assert_eq!(TagList::parse("\"7.3\""), Some(these(&[(false, "7.3")])));
+        assert_eq!(
+            TagList::parse("W/\"7.3\" , \"a,b\",, \"\""),
+            Some(these(&[(true, "7.3"), (false, "a,b"), (false, "")]))
+        );
+        for malformed in
+            ["", ",", "7.3", "\"7.3", "7.3\"", "*, \"7.3\"", "\"a\" \"b\"", "w/\"a\"", "\"a b\"", "W/ \"a\""]
+        {
+            assert_eq!(TagList::parse(malformed), None, "{malformed:?}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A path and its operations, with what HTTP gives to every path: HEAD where there is GET, OPTIONS, and 405 with
+//! the exact `Allow` for everything else.
+
+use actix_web::dev::{AppService, HttpServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::error::Error;
+use actix_web::http::Method;
+use actix_web::http::header::{self, Accept, HeaderName, HeaderValue};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{
+    FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Resource, Responder, ResponseError as _, guard,
+    web,
+};
+
+use super::json;
+use super::middleware::contain_panics;
+use super::patch;
+use super::problem::{Code, Problem};
+
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// One path of the URL map.
+#[must_use]
+pub struct Endpoint {
+    resource: Resource,
+    methods: Vec<Method>,
+    json: bool,
+}
+
+impl Endpoint {
+    /// A path whose operations answer JSON, and refuse a request that does not accept it.
+    pub fn api(path: &str) -> Self {
+        Self { resource: web::resource(path), methods: Vec::new(), json: true }
+    }
+
+    /// A path that answers something else: a page, a script, a text.
+    pub fn page(path: &str) -> Self {
+        Self { json: false, ..Self::api(path) }
+    }
+
+    /// Answers a method. GET answers HEAD, too.
+    pub fn on<F, Args>(mut self, method: Method, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let route = if method == Method::GET {
+            self.methods.extend([Method::GET, Method::HEAD]);
+            web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+        } else {
+            self.methods.push(method.clone());
+            web::method(method)
+        };
+        self.resource = self.resource.route(route.to(handler));
+        self
+    }
+}
+
+impl HttpServiceFactory for Endpoint {
+    fn register(mut self, config: &mut AppService) {
+        let patches = self.methods.contains(&Method::PATCH);
+        self.methods.push(Method::OPTIONS);
+        let allow = self.methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+        let others = move |request: HttpRequest| {
+            let answer = other_methods(&request, &allow, patches);
+            async { answer }
+        };
+        let resource = self.resource.default_service(web::to(others)).wrap(from_fn(contain_panics));
+        if self.json { resource.wrap(from_fn(require_acceptance)).register(config) } else { resource.register(config) }
+    }
+}
+
+/// OPTIONS (RFC 9110 §9.3.7), and the refusal of what is not served here (§15.5.6).
+fn other_methods(request: &HttpRequest, allow: &str, patches: bool) -> Result<HttpResponse, Problem> {
+    let allow = HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static(""));
+    if *request.method() != Method::OPTIONS {
+        let detail = "This address does not take that method; `Allow` lists those that it takes.";
+        return Err(Problem::new(Code::MethodNotAllowed, detail).with_header(header::ALLOW, allow));
+    }
+    let mut response = HttpResponse::NoContent();
+    response.insert_header((header::ALLOW, allow));
+    if patches {
+        response.insert_header((ACCEPT_PATCH, patch::MEDIA_TYPES.join(", ")));
+    }
+    Ok(response.finish())
+}
+
+/// Refuses before anything is done: a write whose answer cannot be sent should not happen.
+async fn require_acceptance(
+    request: ServiceRequest,
+    next: Next<impl actix_web::body::MessageBody + 'static>,
+) -> Result<ServiceResponse, Error> {
+    if accepts_json(request.request()) {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    let detail = "This answers application/json (and application/problem+json), which `Accept` refuses.";
+    let response = Problem::new(Code::NotAcceptable, detail).error_response();
+    Ok(request.into_response(response))
+}
+
+/// RFC 9110 §12.5.1: the most specific range that covers the type decides. A header that cannot be read asks for
+/// nothing in particular.
+fn accepts_json(request: &HttpRequest) -> bool {
+    if !request.headers().contains_key(header::ACCEPT) {
+        return true;
+    }
+    let Some(Accept(ranges)) = request.get_header::<Accept>() else { return true };
+    let specificity = |range: &mime::Mime| match (range.type_(), range.subtype()) {
+        (mime::STAR, mime::STAR) => Some(0),
+        (mime::APPLICATION, mime::STAR) => Some(1),
+        _ if range.essence_str() == json::MEDIA_TYPE => Some(2),
+        _ => None,
+    };
+    let covering = ranges.iter().filter_map(|range| Some((specificity(&range.item)?, range.quality)));
+    covering.max_by_key(|(specificity, _)| *specificity).is_some_and(|(_, quality)| quality > header::Quality::ZERO)
+        || ranges.is_empty()
+}

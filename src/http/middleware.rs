@@ -1,0 +1,215 @@
+//! What happens around every request, in two layers: [`observe`] outside of everything, and [`contain_panics`]
+//! right around the handlers.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::Error;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{HttpResponse, ResponseError as _};
+use futures_util::FutureExt as _;
+use metrics::{counter, histogram};
+
+use super::problem::{self, Code, Problem};
+
+/// The header that carries a request's id, both ways.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The most bytes that the names and values of a request's header fields may have together.
+pub const HEADER_SIZE_MAX: usize = 32 << 10;
+
+/// Whether the server is on its way out: connections are then closed after their answer.
+#[derive(Clone, Debug, Default)]
+pub struct Draining(Arc<AtomicBool>);
+
+impl Draining {
+    /// Says that the end has begun. There is no way back.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the end has begun.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The outermost layer: gives the request its id, makes a problem of every failure that has no body yet, sets the
+/// headers that every answer has, writes the log's line and counts.
+pub async fn observe(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let request_id = request_id(request.headers());
+    let method = request.method().clone();
+    let draining = request.app_data::<Data<Draining>>().is_some_and(|draining| draining.is_on());
+
+    let answered = if header_size(request.headers()) > HEADER_SIZE_MAX {
+        let detail = format!("The header fields must not be larger than {HEADER_SIZE_MAX} bytes together.");
+        let response = Problem::new(Code::HeaderFieldsTooLarge, detail).error_response();
+        request.into_response(response)
+    } else {
+        next.call(request).await?.map_into_boxed_body()
+    };
+    let mut response = render(answered, &request_id);
+    let cause = response.response_mut().extensions_mut().remove::<Cause>();
+    complete_headers(response.response_mut(), &request_id, draining);
+
+    let route = response.request().match_pattern().unwrap_or_else(|| "(none)".to_owned());
+    let status = response.status().as_u16();
+    let seconds = started.elapsed().as_secs_f64();
+    let milliseconds = (seconds * 1e6).round() / 1e3;
+    if response.status().is_server_error() {
+        let cause = cause.map(|Cause(cause)| cause).unwrap_or_default();
+        tracing::error!(id = request_id, %method, route, status, duration_ms = milliseconds, cause, "request");
+    } else {
+        tracing::info!(id = request_id, %method, route, status, duration_ms = milliseconds, "request");
+    }
+    let method = method_label(&method);
+    counter!("posts_http_requests_total", "route" => route.clone(), "method" => method, "status" => status.to_string())
+        .increment(1);
+    histogram!("posts_http_request_duration_seconds", "route" => route, "method" => method).record(seconds);
+    Ok(response)
+}
+
+/// The innermost layer, around each endpoint: a handler that panics fails its own request with a 500, and no other.
+pub async fn contain_panics(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let http_request = request.request().clone();
+    match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        Ok(answered) => Ok(answered?.map_into_boxed_body()),
+        // The panic's hook has logged it.
+        Err(_panic) => {
+            let response = Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).error_response();
+            Ok(ServiceResponse::new(http_request, response))
+        }
+    }
+}
+
+/// What the log should say of a rendered problem.
+struct Cause(String);
+
+/// Gives a failure its body, where it has none of ours yet.
+fn render(response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceResponse<BoxBody> {
+    let status = response.status();
+    let is_failure = status.is_client_error() || status.is_server_error();
+    let is_rendered = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes() == problem::MEDIA_TYPE.as_bytes());
+    if !is_failure || is_rendered {
+        return response;
+    }
+    let (request, mut response) = response.into_parts();
+    let problem = response.extensions_mut().remove::<Problem>().unwrap_or_else(|| Problem::of_status(status));
+    let body = serde_json::to_vec(&problem.body(request.uri().path(), request_id)).unwrap_or_default();
+
+    let mut rendered = HttpResponse::build(problem.status_code());
+    // What a layer below had to say (CORS), less what belonged to the body that is replaced.
+    for (name, value) in response.headers() {
+        if *name != header::CONTENT_ENCODING && *name != header::CONTENT_LENGTH {
+            rendered.append_header((name, value));
+        }
+    }
+    for (name, value) in problem.headers() {
+        rendered.insert_header((name, value));
+    }
+    rendered.insert_header((header::CONTENT_TYPE, problem::MEDIA_TYPE));
+    let mut rendered = rendered.body(body);
+    if let Some(cause) = problem.cause() {
+        rendered.extensions_mut().insert(Cause(cause.to_owned()));
+    }
+    ServiceResponse::new(request, rendered)
+}
+
+/// The headers of every answer, and what only shows once the answer is coded.
+fn complete_headers(response: &mut HttpResponse, request_id: &str, draining: bool) {
+    let is_failure = response.status().is_client_error() || response.status().is_server_error();
+    let coding =
+        response.headers().get(header::CONTENT_ENCODING).and_then(|coding| coding.to_str().ok()).map(str::to_owned);
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    set_default(headers, header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    if is_failure {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    set_default(headers, header::CACHE_CONTROL, "no-store");
+    add_vary(headers, "Accept-Encoding");
+    if let Some(coding) = coding {
+        tag_variant(headers, &coding);
+    }
+    if draining {
+        response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+}
+
+fn set_default(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    if !headers.contains_key(&name) {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// One `Vary` with each name once, however many layers had a say.
+fn add_vary(headers: &mut HeaderMap, name: &str) {
+    let mut names: Vec<String> = Vec::new();
+    let said = headers.get_all(header::VARY).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    for name in said.chain([name]).map(str::trim) {
+        if !name.is_empty() && !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            names.push(name.to_owned());
+        }
+    }
+    if let Ok(value) = HeaderValue::from_str(&names.join(", ")) {
+        headers.insert(header::VARY, value);
+    }
+}
+
+/// A strong tag names one sequence of bytes: a coded answer is another than the plain one.
+fn tag_variant(headers: &mut HeaderMap, coding: &str) {
+    let Some(plain) = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()?.strip_suffix('"')) else { return };
+    let separator = if plain.contains(';') { ',' } else { ';' };
+    if let Ok(tag) = HeaderValue::from_str(&format!("{plain}{separator}{coding}\"")) {
+        headers.insert(header::ETAG, tag);
+    }
+}
+
+/// The caller's id where it is one that a log can hold, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let fits = |id: &&str| {
+        (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    let sent = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok()).filter(fits);
+    sent.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
+}
+
+fn header_size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}
+
+/// The method, one of few: a metric's labels must not be the caller's to invent.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

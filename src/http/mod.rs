@@ -1,0 +1,17 @@
+//! HTTP as every resource speaks it: problems, JSON bodies, patches, conditions, routes. Knows no resource.
+
+pub mod conditional;
+pub mod endpoint;
+pub mod fields;
+pub mod json;
+pub mod middleware;
+pub mod page;
+pub mod patch;
+pub mod path;
+pub mod problem;
+pub mod query;
+pub mod responses;
+pub mod schema;
+
+/// The largest integer that every JSON client reads exactly: 2^53 − 1 (RFC 8259 §6).
+pub const MAX_INTEGER: i64 = 9_007_199_254_740_991;

@@ -1,0 +1,145 @@
+//! Partial changes: JSON Merge Patch (RFC 7396) and JSON Patch (RFC 6902).
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::future::LocalBoxFuture;
+use json_patch::{PatchErrorKind, PatchOperation};
+use serde_json::Value;
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::{ArrayBuilder, ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::json::{self, malformed, parse, read_body};
+use super::problem::{Code, Fault, Problem};
+
+/// The media type of a merge patch.
+pub const MERGE_PATCH: &str = "application/merge-patch+json";
+/// The media type of a JSON Patch.
+pub const JSON_PATCH: &str = "application/json-patch+json";
+/// What PATCH reads, in the order of preference that `Accept-Patch` tells (RFC 5789 §3.1). Plain JSON means a merge patch.
+pub const MEDIA_TYPES: &[&str] = &[MERGE_PATCH, JSON_PATCH, json::MEDIA_TYPE];
+
+/// How much the `copy` operations of one JSON Patch may copy, in values and bytes of text: a document that copies
+/// itself into itself grows twofold with each.
+const COPY_BUDGET: usize = 16 << 20;
+
+/// A change to a document.
+#[derive(Clone, Debug)]
+pub enum Patch {
+    /// Members to set, and with null to remove.
+    Merge(Value),
+    /// Operations, all or none.
+    Json(json_patch::Patch),
+}
+
+impl FromRequest for Patch {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let body = read_body(request, payload, MEDIA_TYPES);
+        Box::pin(async move {
+            let (media_type, bytes) = body.await?;
+            let document = parse(&bytes)?;
+            if media_type == JSON_PATCH { Self::json(document) } else { Ok(Self::Merge(document)) }
+        })
+    }
+}
+
+impl Patch {
+    /// Reads a JSON Patch, an array of operations.
+    pub fn json(document: Value) -> Result<Self, Problem> {
+        let Value::Array(operations) = document else {
+            return Err(malformed("", "wrong_type", "A JSON Patch is an array of operations."));
+        };
+        let operations = operations.into_iter().enumerate().map(|(index, operation)| {
+            serde_json::from_value::<PatchOperation>(operation).map_err(|_| {
+                let detail = "This is no operation: it needs `op` (add, remove, replace, move, copy or test), \
+                              `path`, and what the `op` asks for, `value` or `from`.";
+                malformed(&format!("/{index}"), "invalid_operation", detail)
+            })
+        });
+        Ok(Self::Json(json_patch::Patch(operations.collect::<Result<_, _>>()?)))
+    }
+
+    /// The document with the change. What the result must look like is the caller's to check.
+    pub fn apply(&self, mut document: Value) -> Result<Value, Problem> {
+        match self {
+            Self::Merge(patch) => json_patch::merge(&mut document, patch),
+            Self::Json(patch) => {
+                let mut budget = COPY_BUDGET;
+                for (index, operation) in patch.iter().enumerate() {
+                    apply_operation(&mut document, operation, &mut budget)
+                        .map_err(|kind| refuse(index, operation, &kind))?;
+                }
+            }
+        }
+        Ok(document)
+    }
+}
+
+fn apply_operation(document: &mut Value, operation: &PatchOperation, budget: &mut usize) -> Result<(), PatchErrorKind> {
+    if let PatchOperation::Copy(copy) = operation
+        && let Some(source) = document.pointer(copy.from.as_str())
+    {
+        *budget = budget.checked_sub(weight(source)).ok_or(PatchErrorKind::InvalidFromPointer)?;
+    }
+    json_patch::patch(document, std::slice::from_ref(operation)).map_err(|error| error.kind)
+}
+
+/// The body of a JSON Patch, as the document shows it.
+#[derive(Debug)]
+pub struct JsonPatch;
+
+impl ToSchema for JsonPatch {}
+
+impl PartialSchema for JsonPatch {
+    fn schema() -> RefOr<Schema> {
+        let pointer = |description: &str| {
+            ObjectBuilder::new().schema_type(Type::String).description(Some(description)).pattern(Some("^(/.*)?$"))
+        };
+        let operation = ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .property(
+                "op",
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .enum_values(Some(["add", "remove", "replace", "move", "copy", "test"])),
+            )
+            .property("path", pointer("Where, as a JSON Pointer (RFC 6901)."))
+            .property("from", pointer("For `move` and `copy`: from where."))
+            .property(
+                "value",
+                ObjectBuilder::new()
+                    .schema_type(SchemaType::AnyValue)
+                    .description(Some("For `add`, `replace` and `test`.")),
+            )
+            .required("op")
+            .required("path");
+        let patch = ArrayBuilder::new().items(operation).description(Some("Operations, all or none (RFC 6902)."));
+        patch.build().into()
+    }
+}
+
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => 1 + text.len(),
+        Value::Array(elements) => 1 + elements.iter().map(weight).sum::<usize>(),
+        Value::Object(members) => 1 + members.iter().map(|(name, value)| name.len() + weight(value)).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+fn refuse(index: usize, operation: &PatchOperation, kind: &PatchErrorKind) -> Problem {
+    if let PatchOperation::Test(test) = operation {
+        let detail = format!("The test at `{}` failed: the value there is another. Nothing was changed.", test.path);
+        let fault = Fault::at_pointer(format!("/{index}"), "test_failed", detail.clone());
+        return Problem::new(Code::Conflict, detail).with_faults(vec![fault]);
+    }
+    let (member, detail) = match kind {
+        PatchErrorKind::InvalidFromPointer => ("from", "There is nothing at `from` that could be taken, or too much."),
+        PatchErrorKind::CannotMoveInsideItself => ("path", "A value cannot be moved into itself."),
+        _ => ("path", "There is nothing at `path` that this could apply to."),
+    };
+    Problem::validation(vec![Fault::at_pointer(format!("/{index}/{member}"), "cannot_apply", detail)])
+}

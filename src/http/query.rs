@@ -1,0 +1,94 @@
+//! Reading query parameters by their rules: every fault is found, not only the first.
+
+use actix_web::HttpRequest;
+use percent_encoding::percent_decode_str;
+
+use super::problem::{Code, Fault, Problem};
+
+/// Parameters that are taken one by one. What is left at the end is unknown.
+#[derive(Debug)]
+pub struct Parameters {
+    pairs: Vec<(String, String)>,
+    faults: Vec<Fault>,
+}
+
+impl Parameters {
+    /// Decodes a request's query.
+    #[must_use]
+    pub fn of(request: &HttpRequest) -> Self {
+        let mut parameters = Self { pairs: Vec::new(), faults: Vec::new() };
+        for pair in request.query_string().split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name_as_sent = name;
+            match (decode(name), decode(value)) {
+                (Some(name), Some(value)) => {
+                    if parameters.pairs.iter().any(|(known, _)| *known == name) {
+                        let detail = format!("`{name}` is given twice.");
+                        parameters.faults.push(Fault::at_parameter(name, "duplicate", detail));
+                    } else {
+                        parameters.pairs.push((name, value));
+                    }
+                }
+                _ => parameters.faults.push(Fault::at_parameter(
+                    name_as_sent,
+                    "invalid",
+                    "The name and the value must be percent-encoded UTF-8.",
+                )),
+            }
+        }
+        parameters
+    }
+
+    /// A whole number within bounds.
+    pub fn integer(&mut self, name: &str, min: u32, max: u32) -> Option<u32> {
+        let value = self.take(name)?;
+        let number = value.parse().ok().filter(|_| value.bytes().all(|byte| byte.is_ascii_digit()));
+        match number {
+            Some(number) if (min..=max).contains(&number) => return Some(number),
+            _ => {}
+        }
+        let code = if value.bytes().all(|byte| byte.is_ascii_digit()) { "out_of_range" } else { "invalid" };
+        self.fault(name, code, format!("`{name}` must be a whole number from {min} to {max}."));
+        None
+    }
+
+    /// Ends the reading: nothing, or everything that is wrong.
+    pub fn finish(mut self) -> Result<(), Problem> {
+        for (name, _) in std::mem::take(&mut self.pairs) {
+            self.fault(&name, "unknown_parameter", "There is no such parameter.".to_owned());
+        }
+        if self.faults.is_empty() {
+            return Ok(());
+        }
+        let detail = match self.faults.len() {
+            1 => "A query parameter cannot be used; see `errors`.".to_owned(),
+            count => format!("{count} query parameters cannot be used; see `errors`."),
+        };
+        Err(Problem::new(Code::MalformedQuery, detail).with_faults(self.faults))
+    }
+
+    fn take(&mut self, name: &str) -> Option<String> {
+        let index = self.pairs.iter().position(|(known, _)| known == name)?;
+        let (_, value) = self.pairs.swap_remove(index);
+        if value.is_empty() {
+            self.fault(name, "empty", format!("`{name}` has no value. Give it one, or leave it out."));
+            return None;
+        }
+        Some(value)
+    }
+
+    fn fault(&mut self, name: &str, code: &'static str, detail: String) {
+        self.faults.push(Fault::at_parameter(name, code, detail));
+    }
+}
+
+/// Percent-decoding as forms do it (`+` is a space), without the leniency: what is no UTF-8 is refused.
+fn decode(text: &str) -> Option<String> {
+    let text = text.replace('+', " ");
+    let escapes_are_whole = text
+        .split('%')
+        .skip(1)
+        .all(|rest| rest.get(..2).is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit())));
+    let decoded = percent_decode_str(&text).decode_utf8().ok().filter(|_| escapes_are_whole)?;
+    Some(decoded.into_owned())
+}

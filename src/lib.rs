@@ -1,0 +1,16 @@
+//! `posts`: a JSON REST service over `/posts`, on PostgreSQL or on an embedded SQLite file.
+//!
+//! The map, from the command line down. A module imports only from those below it; `docs/architecture.md` says why,
+//! and a test holds it.
+
+pub mod cli;
+pub mod health;
+pub mod server;
+pub mod config;
+pub mod routes;
+pub mod openapi;
+pub mod meta;
+pub mod posts;
+pub mod telemetry;
+pub mod http;
+pub mod db;

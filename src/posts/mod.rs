@@ -1,0 +1,205 @@
+//! The resource `/posts`: its wire types and their rules.
+
+mod handlers;
+mod store;
+
+use diesel::prelude::*;
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToResponse, ToSchema};
+
+use crate::db::Timestamp;
+use crate::db::schema::posts;
+use crate::http::conditional::Validators;
+use crate::http::fields::{Fields, Text};
+use crate::http::patch::Patch;
+use crate::http::problem::Problem;
+use crate::http::schema::Derived;
+
+pub use handlers::*;
+
+const TITLE: Text = Text { min: 1, max: 255, blank: false };
+const AUTHOR: Text = Text { min: 1, max: 255, blank: true };
+const CONTENT: Text = Text { min: 0, max: 1_000_000, blank: true };
+
+const READ_ONLY: [&str; 5] = ["id", "owner_id", "created_on", "updated_on", "version"];
+const WRITABLE: [&str; 4] = ["title", "author", "content", "published"];
+
+/// A post.
+#[derive(Clone, Debug, PartialEq, Queryable, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": 7,
+    "title": "Hello, world",
+    "author": "Ada",
+    "content": "The first post.",
+    "published": true,
+    "owner_id": null,
+    "created_on": "2026-11-22T09:30:00.000000Z",
+    "updated_on": "2026-11-22T09:30:00.000000Z",
+    "version": 1
+}))]
+pub struct Post {
+    /// Given by the server, never reused.
+    #[schema(read_only, minimum = 1, maximum = 9_007_199_254_740_991_u64)]
+    pub id: i64,
+    /// At least one character is not white space.
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\u0000]*[^\u0000\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\u0000]*$"
+    )]
+    pub title: String,
+    /// The byline.
+    #[schema(required = true, min_length = 1, max_length = 255, pattern = r"^[^\u0000]*$")]
+    pub author: Option<String>,
+    /// The text, kept byte for byte. Often HTML or Markdown: it is not checked, so show it with care.
+    #[schema(required = true, max_length = 1_000_000, pattern = r"^[^\u0000]*$")]
+    pub content: Option<String>,
+    /// Whether everybody may see it.
+    pub published: bool,
+    /// The user who created it.
+    #[schema(read_only, required = true, minimum = 1, maximum = 9_007_199_254_740_991_u64)]
+    pub owner_id: Option<i64>,
+    /// When it was created, in UTC with microseconds.
+    #[schema(read_only, value_type = String, format = DateTime)]
+    pub created_on: Timestamp,
+    /// When it last changed, in UTC with microseconds.
+    #[schema(read_only, value_type = String, format = DateTime)]
+    pub updated_on: Timestamp,
+    /// 1 at creation, and one more at every change that changes something.
+    #[schema(read_only, minimum = 1, maximum = 9_007_199_254_740_991_u64)]
+    pub version: i64,
+}
+
+/// A post as an answer of its own.
+#[derive(Debug, ToResponse)]
+#[response(
+    description = "The post as it is now.",
+    content_type = "application/json",
+    headers(
+        ("ETag" = String, description = "The tag of this version, for `If-Match` and `If-None-Match`."),
+        ("Last-Modified" = String, description = "When it last changed."),
+    ),
+)]
+pub struct PostState(#[expect(dead_code, reason = "the document's")] Post);
+
+/// What a caller says of a post: all of it when it is created, and again when it is replaced.
+#[derive(AsChangeset, Clone, Debug, Insertable, PartialEq)]
+#[diesel(table_name = posts, treat_none_as_null = true)]
+pub struct NewPost {
+    title: String,
+    author: Option<String>,
+    content: Option<String>,
+    published: bool,
+}
+
+/// The body of a PUT, as the document shows it; [`NewPost::read_replacement`] reads it.
+#[derive(Debug)]
+pub struct PostReplacement;
+
+/// The body of a PATCH by merge patch, as the document shows it; [`NewPost::read_patched`] reads it.
+#[derive(Debug)]
+pub struct PostMergePatch;
+
+impl Post {
+    /// What conditional requests compare.
+    #[must_use]
+    pub const fn validators(&self) -> Validators {
+        Validators { id: self.id, version: self.version, updated_on: self.updated_on }
+    }
+
+    /// Whether `content` is what this post already says.
+    fn says(&self, content: &NewPost) -> bool {
+        let NewPost { title, author, content, published } = content;
+        self.title == *title && self.author == *author && self.content == *content && self.published == *published
+    }
+
+    /// The post as the document that patches apply to.
+    fn document(&self) -> Value {
+        json!(self)
+    }
+}
+
+impl NewPost {
+    /// Reads the body of a POST.
+    pub fn read(body: Value) -> Result<Self, Problem> {
+        Self::read_beside(body, None)
+    }
+
+    /// Reads a document that replaces a stored post: what the server sets may be there, unchanged.
+    pub fn read_replacement(body: Value, stored: &Post) -> Result<Self, Problem> {
+        Self::read_beside(body, Some(&stored.document()))
+    }
+
+    /// Reads a stored post with a patch applied to it.
+    pub fn read_patched(patch: &Patch, stored: &Post) -> Result<Self, Problem> {
+        let mut result = patch.apply(stored.document())?;
+        if let Value::Object(result) = &mut result {
+            // A field that a patch takes away leaves no trace in the result. For one of the caller's that means
+            // its default. For any other it is a fault, which null shows: of a field that the server sets, and of
+            // one that does not exist and that a merge patch gives null.
+            let merged = if let Patch::Merge(Value::Object(members)) = patch { Some(members.keys()) } else { None };
+            let named = merged.into_iter().flatten().map(String::as_str).filter(|name| !WRITABLE.contains(name));
+            for name in named.chain(READ_ONLY) {
+                result.entry(name).or_insert(Value::Null);
+            }
+        }
+        Self::read_replacement(result, stored)
+    }
+
+    fn read_beside(body: Value, stored: Option<&Value>) -> Result<Self, Problem> {
+        let mut fields = Fields::of(body)?;
+        let title = fields.text("title", &TITLE);
+        let author = fields.nullable_text("author", &AUTHOR);
+        let content = fields.nullable_text("content", &CONTENT);
+        let published = fields.boolean("published", true);
+        for name in READ_ONLY {
+            fields.read_only(name, stored.and_then(|stored| stored.get(name)));
+        }
+        let read = || Some(Self { title: title?, author: author?, content: content?, published: published? });
+        fields.finish(read())
+    }
+}
+
+fn shape(description: &str) -> Derived {
+    let shape = Derived::from(Post::schema(), description);
+    shape
+        .with_default("author", Value::Null)
+        .with_default("content", Value::Null)
+        .with_default("published", true.into())
+}
+
+impl ToSchema for NewPost {}
+
+impl PartialSchema for NewPost {
+    fn schema() -> RefOr<Schema> {
+        shape("A post to be created.")
+            .without(&READ_ONLY)
+            .requiring(&["title"])
+            .with_example(json!({"title": "Hello, world", "author": "Ada", "content": "The first post."}))
+            .into_schema()
+    }
+}
+
+impl ToSchema for PostReplacement {}
+
+impl PartialSchema for PostReplacement {
+    fn schema() -> RefOr<Schema> {
+        shape("What a post says from now on. What the server sets may be there as it was read.")
+            .requiring(&["title"])
+            .with_example(json!({"title": "Hello, world", "author": "Ada", "content": "The first post, mended."}))
+            .into_schema()
+    }
+}
+
+impl ToSchema for PostMergePatch {}
+
+impl PartialSchema for PostMergePatch {
+    fn schema() -> RefOr<Schema> {
+        Derived::from(Post::schema(), "The fields to change (RFC 7396); null means back to the default.")
+            .nullable(&["published"])
+            .with_example(json!({"title": "Hello again"}))
+            .into_schema()
+    }
+}

@@ -1,0 +1,204 @@
+//! From a [`Config`] to a bound, running server that can be drained. Production and tests start it the same way.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix_cors::Cors;
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderName};
+use actix_web::middleware::{Compress, Condition, from_fn};
+use actix_web::web::Data;
+use actix_web::{App, HttpServer};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::db::Db;
+use crate::db::migrations::PrepareError;
+use crate::http::conditional::RequireIfMatch;
+use crate::http::middleware::{Draining, REQUEST_ID, observe};
+use crate::meta::Document;
+use crate::telemetry::Metrics;
+use crate::{openapi, routes};
+
+/// How long to wait before the database is tried again, while it cannot be reached.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be had.
+    #[error("cannot listen on {0} ({1}): choose another address with --bind")]
+    Bind(SocketAddr, io::Error),
+    /// The database is there and cannot be used.
+    #[error("{0}")]
+    Database(#[from] PrepareError),
+    /// A fault of the program's.
+    #[error("the OpenAPI document cannot be rendered: {0}")]
+    Document(#[from] serde_json::Error),
+}
+
+/// A server that listens, and serves once it [runs](Server::run).
+pub struct Server {
+    running: actix_web::dev::Server,
+    address: SocketAddr,
+    stop: Stop,
+}
+
+/// Tells a server to stop, from anywhere.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Sender<bool>);
+
+impl Stop {
+    /// Begins the end: readiness off, a pause for load balancers to notice, then no new connections, and what is
+    /// in flight gets its grace.
+    pub fn now(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Server {
+    /// Prepares the database and binds the address. Where PostgreSQL cannot be reached the server starts all the
+    /// same, answers 503, and serves when it comes.
+    pub async fn build(config: Config) -> Result<Self, StartError> {
+        let metrics = Metrics::install();
+        let db = Db::new(config.database.clone());
+        match db.prepare().await {
+            Err(PrepareError::Unreachable(reason)) if !db.url().is_sqlite() => {
+                tracing::warn!(reason, "the database cannot be reached; trying again until it can");
+                tokio::spawn(prepare_in_time(db.clone()));
+            }
+            outcome => outcome?,
+        }
+
+        let draining = Draining::default();
+        let (stop, stopped) = watch::channel(false);
+        let document = openapi::render(&openapi::document(config.public_url.as_deref()))?;
+        let document = Document(document.into());
+        let signal = drained(stopped, draining.clone(), config.drain_delay);
+        let Config { bind, body, head_timeout, grace, .. } = config;
+
+        let server = HttpServer::new(move || {
+            let cors = Condition::new(!config.cors_origins.is_empty(), cors(&config.cors_origins));
+            App::new()
+                .app_data(Data::new(db.clone()))
+                .app_data(Data::new(body))
+                .app_data(Data::new(RequireIfMatch(config.require_if_match)))
+                .app_data(Data::new(draining.clone()))
+                .app_data(Data::new(metrics.clone()))
+                .app_data(Data::new(document.clone()))
+                .configure(routes::configure)
+                // The last one wrapped is the first to see a request.
+                .wrap(cors)
+                .wrap(Compress::default())
+                .wrap(from_fn(observe))
+        })
+        .client_request_timeout(head_timeout)
+        .shutdown_timeout(grace.as_secs())
+        .disable_signals()
+        .shutdown_signal(signal)
+        .bind(bind)
+        .map_err(|error| StartError::Bind(bind, error))?;
+
+        let address = server.addrs().first().copied().unwrap_or(bind);
+        Ok(Self { running: server.run(), address, stop: Stop(stop) })
+    }
+
+    /// Where the server listens, with the port that it really has.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What ends it.
+    #[must_use]
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Serves until it is stopped and what was in flight is done.
+    pub async fn run(self) -> io::Result<()> {
+        self.running.await
+    }
+}
+
+/// Tries to prepare the database until that succeeds. Says so when the reason for a failure changes.
+async fn prepare_in_time(db: Db) {
+    let mut last = String::new();
+    loop {
+        tokio::time::sleep(RECONNECT_PAUSE).await;
+        match db.prepare().await {
+            Ok(()) => return tracing::info!("the database is ready"),
+            Err(error) => {
+                let reason = error.to_string();
+                if reason != last {
+                    tracing::warn!(reason, "the database is not ready");
+                    last = reason;
+                }
+            }
+        }
+    }
+}
+
+/// Resolves when connections should no longer be taken.
+async fn drained(mut stopped: watch::Receiver<bool>, draining: Draining, delay: Duration) {
+    // An error means that nobody is left who could stop it: then it never is.
+    if stopped.wait_for(|stopped| *stopped).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    draining.begin();
+    tracing::info!("stopping");
+    tokio::time::sleep(delay).await;
+}
+
+/// Lets pages from these origins call the service.
+fn cors(origins: &[String]) -> Cors {
+    const REQUEST_HEADERS: [HeaderName; 10] = [
+        header::ACCEPT,
+        header::AUTHORIZATION,
+        header::CONTENT_TYPE,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+        HeaderName::from_static("idempotency-key"),
+        HeaderName::from_static("prefer"),
+        REQUEST_ID,
+    ];
+    const ANSWER_HEADERS: [HeaderName; 15] = [
+        HeaderName::from_static("accept-patch"),
+        header::ALLOW,
+        header::CONTENT_ENCODING,
+        header::DATE,
+        header::ETAG,
+        HeaderName::from_static("idempotency-replayed"),
+        header::LAST_MODIFIED,
+        header::LINK,
+        header::LOCATION,
+        HeaderName::from_static("preference-applied"),
+        HeaderName::from_static("ratelimit"),
+        HeaderName::from_static("ratelimit-policy"),
+        header::RETRY_AFTER,
+        header::WWW_AUTHENTICATE,
+        REQUEST_ID,
+    ];
+    let cors = Cors::default()
+        .allowed_methods([
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::OPTIONS,
+        ])
+        .allowed_headers(REQUEST_HEADERS)
+        .expose_headers(ANSWER_HEADERS)
+        // A page from another origin is answered as if there were no CORS: the browser keeps the answer from it.
+        .block_on_origin_mismatch(false)
+        .max_age(3600);
+    if origins.iter().any(|origin| origin == "*") {
+        return cors.send_wildcard().allow_any_origin();
+    }
+    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+}
