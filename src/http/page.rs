@@ -1,9 +1,8 @@
 //! Lists, a page at a time.
 
-use serde::Serialize;
+use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, Required, Type};
-use utoipa::{IntoParams, ToSchema};
 
 use super::query::Parameters;
 
@@ -41,14 +40,4 @@ impl IntoParams for PageRequest {
             .schema(Some(schema));
         vec![parameter.build()]
     }
-}
-
-/// A part of a list.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Page<T> {
-    /// The items, in the list's order.
-    pub items: Vec<T>,
-    /// Where the next page begins; null on the last.
-    #[schema(required = true)]
-    pub next_cursor: Option<String>,
 }

@@ -6,7 +6,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::{KnownFormat, ObjectBuilder, Required, SchemaFormat, Type};
 
 use super::MAX_INTEGER;
 use super::problem::Problem;
@@ -33,6 +33,7 @@ impl IntoParams for Id {
         let parameter = ParameterBuilder::new()
             .name("id")
             .parameter_in(ParameterIn::Path)
+            .required(Required::True)
             .description(Some("The id that the server gave."))
             .schema(Some(schema))
             .example(Some(7.into()));

@@ -4,11 +4,11 @@ use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 
-use super::{NewPost, Post, PostMergePatch, PostReplacement, PostState, store};
+use super::{NewPost, Post, PostMergePatch, PostPage, PostReplacement, PostState, store};
 use crate::db::Db;
 use crate::http::conditional::{ReadConditions, WriteConditions};
 use crate::http::json::JsonBody;
-use crate::http::page::{Page, PageRequest};
+use crate::http::page::PageRequest;
 use crate::http::patch::{JsonPatch, Patch};
 use crate::http::path::Id;
 use crate::http::problem::Problem;
@@ -25,7 +25,7 @@ use crate::http::responses::{
     get, path = "/posts", operation_id = "listPosts", tag = "posts",
     params(PageRequest),
     responses(
-        (status = 200, description = "A page of posts.", body = Page<Post>),
+        (status = 200, description = "A page of posts.", body = PostPage),
         CommonFailures, DatabaseFailures, QueryFailures,
     ),
 )]
@@ -36,7 +36,7 @@ pub async fn list_posts(request: HttpRequest, db: Data<Db>) -> Result<HttpRespon
     let items = db.read(move |connection| Ok::<_, Problem>(store::list(connection, page.limit)?)).await?;
     let mut response = HttpResponse::Ok();
     cache_control(&mut response, items.iter().all(|post| post.published));
-    Ok(response.json(Page { items, next_cursor: None }))
+    Ok(response.json(PostPage { items, next_cursor: None }))
 }
 
 /// Create a post

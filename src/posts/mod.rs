@@ -72,6 +72,16 @@ pub struct Post {
     pub version: i64,
 }
 
+/// A part of the list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PostPage {
+    /// The posts, in the list's order.
+    items: Vec<Post>,
+    /// Where the next page begins; null on the last. This release has one page: always null.
+    #[schema(required = true)]
+    next_cursor: Option<String>,
+}
+
 /// A post as an answer of its own.
 #[derive(Debug, ToResponse)]
 #[response(

@@ -1,0 +1,127 @@
+//! A database for each test.
+
+use std::io::Write as _;
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, QueryResult};
+use posts_api::db::{DatabaseUrl, DbConnection};
+use tempfile::TempDir;
+
+use super::postgres;
+
+/// The two kinds that every test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+/// An empty database with the current schema, gone when dropped.
+pub struct TestDatabase {
+    url: DatabaseUrl,
+    address: String,
+    /// Removes the SQLite file's folder, or names the PostgreSQL database to drop.
+    place: Place,
+}
+
+enum Place {
+    Folder(TempDir),
+    Server { name: String },
+}
+
+impl TestDatabase {
+    /// `None` where this machine has no PostgreSQL.
+    pub fn create(database: Database) -> Option<Self> {
+        let created = Self::create_uncounted(database);
+        count(database, created.is_some());
+        created
+    }
+
+    fn create_uncounted(database: Database) -> Option<Self> {
+        match database {
+            Database::Sqlite => {
+                let folder = tempfile::tempdir().unwrap();
+                let path = folder.path().join("posts.db");
+                let url = DatabaseUrl::sqlite(&path);
+                posts_api::db::migrations::run(&url).unwrap();
+                Some(Self { url, address: format!("sqlite:{}", path.display()), place: Place::Folder(folder) })
+            }
+            Database::Postgres => {
+                let (name, address) = postgres::server()?.create_database();
+                let url = DatabaseUrl::parse(&address).unwrap();
+                Some(Self { url, address, place: Place::Server { name } })
+            }
+        }
+    }
+
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    /// The URL as text, as a setting has it.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A connection beside the server's.
+    pub fn connect(&self) -> DbConnection {
+        match &self.place {
+            Place::Folder(folder) => {
+                let path = folder.path().join("posts.db");
+                let mut connection = diesel::SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+                connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+                DbConnection::Sqlite(connection)
+            }
+            Place::Server { .. } => DbConnection::Postgres(diesel::PgConnection::establish(&self.address).unwrap()),
+        }
+    }
+
+    /// Runs statements past the server.
+    pub fn execute(&self, statements: &str) -> QueryResult<()> {
+        self.connect().batch_execute(statements)
+    }
+}
+
+/// Counts a test, for the line at the end of the run.
+fn count(database: Database, runs: bool) {
+    static SQLITE: AtomicUsize = AtomicUsize::new(0);
+    static POSTGRES: AtomicUsize = AtomicUsize::new(0);
+    static SKIPPED: AtomicUsize = AtomicUsize::new(0);
+    static AT_EXIT: Once = Once::new();
+
+    extern "C" fn report() {
+        let [sqlite, postgres, skipped] = [&SQLITE, &POSTGRES, &SKIPPED].map(|count| count.load(Ordering::Relaxed));
+        let mut report = format!("\ntests on SQLite: {sqlite}; on PostgreSQL: {postgres}; SKIPPED: {skipped}\n");
+        if skipped > 0 {
+            report += "There is no PostgreSQL here, and half of the tests did not run. \
+                       Install it (apt-get install postgresql), or set TEST_DATABASE_URL.\n";
+        }
+        // Past the test runner, which swallows what a passing test prints.
+        let _ = std::io::stderr().write_all(report.as_bytes());
+    }
+    AT_EXIT.call_once(|| {
+        // SAFETY: `report` touches only atomics and standard error, both of which outlive `main`.
+        #[expect(unsafe_code, reason = "the test runner has no hook for the end of a run")]
+        unsafe {
+            libc::atexit(report);
+        }
+    });
+    let counter = match (database, runs) {
+        (Database::Sqlite, _) => &SQLITE,
+        (Database::Postgres, true) => &POSTGRES,
+        (Database::Postgres, false) => &SKIPPED,
+    };
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        if let Place::Server { name } = &self.place
+            && let Some(server) = postgres::server()
+        {
+            server.drop_database(name);
+        }
+    }
+}

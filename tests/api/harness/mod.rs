@@ -1,0 +1,154 @@
+//! Starts servers on databases of their own, and looks at every answer twice: once for the test, and once for what
+//! the contract says of all answers.
+
+mod database;
+mod postgres;
+mod program;
+mod wire;
+
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use posts_api::config::Config;
+use posts_api::http::json::BodyLimits;
+use posts_api::server::{Server, Stop};
+
+pub use database::Database::{self, Postgres, Sqlite};
+pub use database::TestDatabase;
+pub use program::Program;
+pub use wire::{Answer, Request};
+
+/// A server on a database of its own, ready for requests. Ends the test early where the database is PostgreSQL and
+/// this machine has none, which the run's last line counts.
+macro_rules! start {
+    ($database:expr) => {
+        crate::harness::start!($database, |_| {})
+    };
+    ($database:expr, $change:expr) => {
+        match crate::harness::TestDatabase::create($database) {
+            Some(database) => crate::harness::Api::start(database, $change),
+            None => return,
+        }
+    };
+}
+pub(crate) use start;
+
+/// A running server, and a client to it.
+pub struct Api {
+    pub address: SocketAddr,
+    pub database: TestDatabase,
+    client: reqwest::Client,
+    stop: Stop,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Api {
+    /// Starts a server, in this process and as production does.
+    pub fn start(database: TestDatabase, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(&database);
+        change(&mut config);
+        let (started, starting) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let server = Server::build(config).await.expect("the server starts");
+                started.send((server.address(), server.stop())).unwrap();
+                server.run().await.unwrap();
+            });
+        });
+        let (address, stop) = starting.recv().expect("the server starts");
+        Self { address, database, client: reqwest::Client::new(), stop, thread: Some(thread) }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn request(&self, method: &str, path: &str) -> Request {
+        let method = method.parse().expect("a method");
+        Request::new(self.client.request(method, self.url(path)))
+    }
+
+    pub fn get(&self, path: &str) -> Request {
+        self.request("GET", path)
+    }
+
+    pub fn post(&self, path: &str, body: impl serde::Serialize) -> Request {
+        self.request("POST", path).json(&body)
+    }
+
+    pub fn put(&self, path: &str, body: impl serde::Serialize) -> Request {
+        self.request("PUT", path).json(&body)
+    }
+
+    /// A merge patch.
+    pub fn patch(&self, path: &str, body: impl serde::Serialize) -> Request {
+        self.request("PATCH", path).json(&body).header("Content-Type", "application/merge-patch+json")
+    }
+
+    pub fn json_patch(&self, path: &str, body: impl serde::Serialize) -> Request {
+        self.request("PATCH", path).json(&body).header("Content-Type", "application/json-patch+json")
+    }
+
+    pub fn delete(&self, path: &str) -> Request {
+        self.request("DELETE", path)
+    }
+
+    /// Creates a post, and returns it as the server stored it.
+    pub async fn create(&self, body: serde_json::Value) -> serde_json::Value {
+        let answer = self.post("/posts", body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()
+    }
+
+    /// Sends bytes as they are, and returns what comes back until the server closes the connection.
+    pub async fn raw(&self, bytes: &[u8]) -> String {
+        wire::raw(self.address, bytes).await
+    }
+
+    /// Ends the server as SIGTERM does, and waits until it is gone.
+    pub fn stop(&mut self) {
+        self.stop.now();
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the server ends in peace");
+        }
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.stop.now();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The settings of a test's server: production's, on a free port, with a small pool.
+fn config(database: &TestDatabase) -> Config {
+    Config {
+        bind: ([127, 0, 0, 1], 0).into(),
+        database: posts_api::db::Options {
+            url: database.url().clone(),
+            pool_size: 4,
+            timeout: Duration::from_secs(30),
+            migrate: true,
+        },
+        public_url: None,
+        cors_origins: Vec::new(),
+        require_if_match: false,
+        body: BodyLimits { size: 16 << 20, timeout: Duration::from_secs(20) },
+        head_timeout: Duration::from_secs(10),
+        grace: Duration::from_secs(5),
+        drain_delay: Duration::ZERO,
+    }
+}
+
+/// Waits until a condition holds, and fails when it never does.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !condition().await {
+        assert!(std::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

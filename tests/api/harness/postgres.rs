@@ -1,0 +1,177 @@
+//! PostgreSQL for the tests, in this order: `TEST_DATABASE_URL`; a throw-away cluster from the binaries that are
+//! installed; none, which is counted, and under `CI=true` a failure.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, PgConnection};
+use posts_api::db::DatabaseUrl;
+
+/// The database that all others are copied from, so that migrations run once.
+const TEMPLATE: &str = "posts_template";
+
+/// A PostgreSQL server that databases can be made on.
+pub struct Server {
+    /// The URL of a database, but for its name.
+    before_name: String,
+    after_name: String,
+    template: String,
+    /// One copy at a time: the template must have no other session.
+    copying: Mutex<usize>,
+    _cluster: Option<Cluster>,
+}
+
+/// The server of this run.
+pub fn server() -> Option<&'static Server> {
+    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+    SERVER.get_or_init(Server::find).as_ref()
+}
+
+impl Server {
+    fn find() -> Option<Self> {
+        let server = if let Ok(url) = std::env::var("TEST_DATABASE_URL") {
+            let (address, query) = url.split_once('?').unwrap_or((&url, ""));
+            let before_name = address.rsplit_once('/').expect("TEST_DATABASE_URL names a database").0;
+            Self::new(format!("{before_name}/"), format!("?{query}"), None)
+        } else if let Some(cluster) = Cluster::start() {
+            let socket = cluster.folder.display().to_string().replace('/', "%2F");
+            Self::new("postgres:///".to_owned(), format!("?host={socket}&user=postgres"), Some(cluster))
+        } else {
+            assert!(std::env::var("CI").is_err(), "there is no PostgreSQL, and under CI there must be");
+            return None;
+        };
+        let mut connection = server.connect_as_admin();
+        let template = &server.template;
+        connection.batch_execute(&format!("CREATE DATABASE {template} ENCODING 'UTF8' TEMPLATE template0")).unwrap();
+        posts_api::db::migrations::run(&DatabaseUrl::parse(&server.url(template)).unwrap()).unwrap();
+        Some(server)
+    }
+
+    fn new(before_name: String, after_name: String, cluster: Option<Cluster>) -> Self {
+        let template = format!("{TEMPLATE}_{}", std::process::id());
+        Self { before_name, after_name, template, copying: Mutex::new(0), _cluster: cluster }
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("{}{name}{}", self.before_name, self.after_name)
+    }
+
+    fn connect_as_admin(&self) -> PgConnection {
+        let url = self.url("postgres");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match PgConnection::establish(&url) {
+                Ok(connection) => return connection,
+                Err(error) => assert!(Instant::now() < deadline, "PostgreSQL does not answer: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A copy of the template: its name and its URL.
+    pub fn create_database(&self) -> (String, String) {
+        let mut last = self.copying.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *last += 1;
+        let name = format!("posts_test_{}_{last}", std::process::id());
+        let template = &self.template;
+        self.connect_as_admin().batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).unwrap();
+        let url = self.url(&name);
+        (name, url)
+    }
+
+    pub fn drop_database(&self, name: &str) {
+        let _ = self.connect_as_admin().batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+    }
+}
+
+/// A cluster in a temporary folder, on a Unix socket there. It ends when this process does, however that ends: the
+/// shell that started it reads from a pipe of ours, and stops it at the pipe's end.
+struct Cluster {
+    folder: PathBuf,
+    _guard: Child,
+}
+
+impl Cluster {
+    fn start() -> Option<Self> {
+        let binaries = binaries()?;
+        // `initdb` refuses root.
+        let user = is_root().then(ordinary_user);
+        // Not under a home folder, which another user may not enter; short, as a socket's path must be.
+        let folder = tempfile::Builder::new().prefix("posts-pg-").tempdir_in("/tmp").unwrap().keep();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+        if let Some((uid, gid)) = user {
+            chown(&folder, Some(uid), Some(gid)).unwrap();
+        }
+        let as_user = |program: &Path| {
+            let mut command = Command::new(program);
+            if let Some((uid, gid)) = user {
+                command.uid(uid).gid(gid);
+            }
+            command.current_dir(&folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            // What a developer's shell sets for another server is not for this one.
+            for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
+                command.env_remove(name);
+            }
+            command
+        };
+        let made = as_user(&binaries.join("initdb"))
+            .args([
+                "--auth=trust",
+                "--username=postgres",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+                "--pgdata=data",
+            ])
+            .status();
+        assert!(made.is_ok_and(|status| status.success()), "initdb failed in {}", folder.display());
+        let guard = as_user(Path::new("/bin/sh"))
+            .arg("-c")
+            .arg(
+                "\"$0\" -D data -k \"$1\" -c listen_addresses= -c fsync=off -c full_page_writes=off \
+                 -c synchronous_commit=off -c max_connections=300 >log 2>&1 & \
+                 read -r end; kill -QUIT $!; wait; cd /; rm -rf \"$1\"",
+            )
+            .arg(binaries.join("postgres"))
+            .arg(&folder)
+            .stdin(Stdio::piped())
+            // Out of reach of the Ctrl-C that ends the run.
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        Some(Self { folder, _guard: guard })
+    }
+}
+
+/// The folder with the newest server's binaries.
+fn binaries() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    for root in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"] {
+        let versions = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+        let mut versions: Vec<_> = versions.collect();
+        versions.sort();
+        folders.extend(versions.into_iter().rev());
+    }
+    folders.into_iter().find(|folder| folder.join("postgres").is_file() && folder.join("initdb").is_file())
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0)
+}
+
+/// A user that is not root: PostgreSQL's own, else nobody.
+fn ordinary_user() -> (u32, u32) {
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let find = |name: &str| {
+        let mut fields = users.lines().find(|line| line.split(':').next() == Some(name))?.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    find("postgres").or_else(|| find("nobody")).expect("a user that is not root")
+}

@@ -1,0 +1,163 @@
+//! Requests and answers.
+
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use posts_api::http::problem::Code;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// A request that is sent when awaited.
+#[must_use]
+pub struct Request(reqwest::RequestBuilder);
+
+impl Request {
+    pub fn new(request: reqwest::RequestBuilder) -> Self {
+        Self(request)
+    }
+
+    /// Sets a header, in place of one with that name.
+    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let mut headers = HeaderMap::new();
+        let name: reqwest::header::HeaderName = name.parse().unwrap();
+        headers.insert(name, reqwest::header::HeaderValue::from_bytes(value.as_ref()).unwrap());
+        Self(self.0.headers(headers))
+    }
+
+    /// Adds a header beside one with that name.
+    pub fn another_header(self, name: &str, value: &str) -> Self {
+        Self(self.0.header(name, value))
+    }
+
+    pub fn json(self, body: &impl serde::Serialize) -> Self {
+        Self(self.0.json(body))
+    }
+
+    /// A body as it is, with its type.
+    pub fn body(self, media_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self(self.0.body(body.into())).header("Content-Type", media_type)
+    }
+
+    /// A body as it is, without a type.
+    pub fn untyped_body(self, body: impl Into<Vec<u8>>) -> Self {
+        Self(self.0.body(body.into()))
+    }
+}
+
+impl IntoFuture for Request {
+    type Output = Answer;
+    type IntoFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let (client, request) = self.0.build_split();
+            let request = request.expect("a request that can be sent");
+            let (method, path) = (request.method().to_string(), request.url().path().to_owned());
+            let response = client.execute(request).await.expect("an answer");
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            let body = response.bytes().await.expect("a whole answer").to_vec();
+            let answer = Answer { status, headers, body };
+            answer.keeps_the_contract(&method, &path);
+            answer
+        })
+    }
+}
+
+/// What came back. Holds what the contract says of every answer, or the test has failed already.
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's value, empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Asserts that this is the problem with that code, and returns its body.
+    #[track_caller]
+    pub fn problem(&self, code: &str) -> Value {
+        let problem = self.json();
+        assert_eq!(problem["type"], format!("/problems/{code}"), "{self:?}");
+        problem
+    }
+
+    /// Asserts the problem's code and its faults, each as where and code (`/title too_long`), in any order.
+    #[track_caller]
+    pub fn faults(&self, code: &str, expected: &[&str]) {
+        let problem = self.problem(code);
+        let faults = problem["errors"].as_array().cloned().unwrap_or_default();
+        let mut found: Vec<_> = faults
+            .iter()
+            .map(|fault| {
+                let place = ["pointer", "parameter", "header"].iter().find_map(|place| fault[place].as_str());
+                format!("{} {}", place.unwrap(), fault["code"].as_str().unwrap())
+            })
+            .collect();
+        found.sort();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{self:?}");
+    }
+
+    /// Contract sections 4 and 8, for any answer to any request.
+    fn keeps_the_contract(&self, method: &str, path: &str) {
+        let context = || format!("{method} {path} → {self:?}");
+        assert!(!self.header("x-request-id").is_empty(), "{}", context());
+        assert_eq!(self.header("x-content-type-options"), "nosniff", "{}", context());
+        assert_eq!(self.header("referrer-policy"), "no-referrer", "{}", context());
+        assert!(self.header("content-security-policy").starts_with("default-src 'none'"), "{}", context());
+        assert!(!self.header("cache-control").is_empty(), "{}", context());
+        assert!(self.header("vary").contains("Accept-Encoding"), "{}", context());
+        if self.status < 400 {
+            return;
+        }
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", context());
+        assert_eq!(self.header("cache-control"), "no-store", "{}", context());
+        if matches!(self.status, 429 | 503) {
+            assert!(self.header("retry-after").parse::<u32>().is_ok(), "{}", context());
+        }
+        if method == "HEAD" {
+            return;
+        }
+        let problem = self.json();
+        let known = Code::ALL.iter().find(|code| problem["type"] == format!("/problems/{}", code.as_str()));
+        let code = known.unwrap_or_else(|| panic!("{}", context()));
+        assert_eq!(problem["title"], code.title(), "{}", context());
+        assert_eq!(problem["status"], code.status().as_u16(), "{}", context());
+        assert_eq!(problem["status"], self.status, "{}", context());
+        assert_eq!(problem["instance"], path, "{}", context());
+        assert_eq!(problem["request_id"], self.header("x-request-id"), "{}", context());
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.ends_with('.')), "{}", context());
+    }
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{} {:#?}", self.status, self.headers)?;
+        let body = String::from_utf8_lossy(&self.body);
+        f.write_str(&body.chars().take(2000).collect::<String>())
+    }
+}
+
+/// Sends bytes as they are, and returns what comes back until the server closes the connection.
+pub async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset after the answer is the server's right where it did not read the request to its end.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
