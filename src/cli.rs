@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{Config, InvalidSetting, Settings, local};
 use crate::db::migrations::{self, PrepareError};
 use crate::server::{Server, StartError, Stop};
-use crate::{health, openapi, telemetry};
+use crate::{openapi, probe, telemetry};
 
 /// A JSON REST service over /posts, on PostgreSQL or on an embedded SQLite file.
 #[derive(Debug, Parser)]
@@ -79,7 +79,7 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
             let document = openapi::render(&openapi::document(cli.settings.public_url()))?;
             Ok(io::stdout().write_all(document.as_bytes())?)
         }
-        Command::Health => health::ask(cli.settings.local_address()).map_err(Failure::Unhealthy),
+        Command::Health => probe::ask(cli.settings.local_address()).map_err(Failure::Unhealthy),
     }
 }
 
@@ -163,8 +163,8 @@ fn refuse_arguments(error: &clap::Error) -> ExitCode {
         return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let text = error.to_string();
-    let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    complain(sentence);
+    let paragraph = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
+    complain(paragraph.trim_start_matches("error: "));
     ExitCode::from(2)
 }
 

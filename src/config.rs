@@ -1,13 +1,16 @@
 //! Every setting, in one place: its flag, its variable, its default, its check. A flag wins over a variable.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actix_web::http::header::HeaderValue;
 use clap::{ArgAction, Args, ValueEnum};
+use ipnet::IpNet;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::db::{DatabaseUrl, Options};
+use crate::http::client::TrustedProxies;
 use crate::http::json::BodyLimits;
 
 /// The settings, as flags and variables give them. [`Settings::check`] makes a [`Config`] of them.
@@ -19,8 +22,8 @@ pub struct Settings {
 
     /// Which database: `postgres://user@host/database`, or `sqlite:` and the path of a file
     /// [default: posts.db in the data folder].
-    #[arg(long, env = "DATABASE_URL", global = true, hide_env_values = true, value_name = "URL", value_parser = DatabaseUrl::parse)]
-    database_url: Option<DatabaseUrl>,
+    #[arg(long, env = "DATABASE_URL", global = true, hide_env_values = true, value_name = "URL", value_parser = secret)]
+    database_url: Option<SecretString>,
 
     /// A file that holds the PostgreSQL password, so that the URL need not.
     #[arg(long, env = "POSTS_DATABASE_PASSWORD_FILE", global = true, value_name = "FILE")]
@@ -46,6 +49,11 @@ pub struct Settings {
     /// Repeatable; in the variable, separated by commas.
     #[arg(long, env = "POSTS_CORS_ORIGIN", global = true, value_delimiter = ',', action = ArgAction::Append, value_name = "ORIGIN", value_parser = origin)]
     cors_origin: Vec<String>,
+
+    /// A proxy, or a network of them, as `10.0.0.0/8`, whose `Forwarded` and `X-Forwarded-For` say from where a request
+    /// comes. Repeatable; in the variable, separated by commas.
+    #[arg(long, env = "POSTS_TRUSTED_PROXY", global = true, value_delimiter = ',', action = ArgAction::Append, value_name = "NETWORK", value_parser = network)]
+    trusted_proxy: Vec<IpNet>,
 
     /// Refuse a PUT, PATCH or DELETE that does not say by `If-Match` what it builds on (428).
     #[arg(long, env = "POSTS_REQUIRE_IF_MATCH", global = true, default_missing_value = "on", num_args = 0..=1, require_equals = true, default_value = "off", value_name = "ON|OFF")]
@@ -122,6 +130,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// The origins whose pages may call the service; `*` stands for all.
     pub cors_origins: Vec<String>,
+    /// The proxies whose word on a client's address is taken.
+    pub trusted_proxies: TrustedProxies,
     /// Whether a write must have `If-Match`.
     pub require_if_match: bool,
     /// What a request's body may be.
@@ -148,7 +158,7 @@ impl Settings {
     /// database needs it.
     pub fn check(self) -> Result<Config, InvalidSetting> {
         let mut url = if let Some(url) = self.database_url {
-            url
+            DatabaseUrl::parse(url.expose_secret()).map_err(|error| InvalidSetting(error.to_string()))?
         } else {
             make_private_folder(&self.data_dir).map_err(|error| {
                 let folder = self.data_dir.display();
@@ -182,6 +192,7 @@ impl Settings {
             },
             public_url: self.public_url,
             cors_origins: self.cors_origin,
+            trusted_proxies: TrustedProxies(self.trusted_proxy),
             require_if_match: self.require_if_match == Switch::On,
             body: BodyLimits { size: self.body_limit as usize, timeout: self.body_timeout },
             head_timeout: self.head_timeout,
@@ -228,6 +239,12 @@ fn bind(text: &str) -> Result<SocketAddr, String> {
     addresses.next().ok_or_else(|| "the name has no address".to_owned())
 }
 
+/// Not checked here: a refusal would quote it.
+#[expect(clippy::unnecessary_wraps, reason = "clap's shape of a parser")]
+fn secret(text: &str) -> Result<SecretString, Infallible> {
+    Ok(text.into())
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds: &f64| (0.0..=86_400.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "write a number of seconds, from 0 to 86400".to_owned())
@@ -244,12 +261,17 @@ fn public_url(text: &str) -> Result<String, String> {
 
 fn origin(text: &str) -> Result<String, String> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let is_origin = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' ', '*']));
-    if (text == "*" || is_origin) && HeaderValue::from_str(text).is_ok() {
+    let is_origin = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', '*']));
+    if text == "*" || (is_origin && text.bytes().all(|byte| byte.is_ascii_graphic())) {
         Ok(text.to_owned())
     } else {
         Err("write scheme and host, without a path, as https://app.example".to_owned())
     }
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| "write an address or a network, as 10.0.0.0/8".to_owned())
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

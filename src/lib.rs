@@ -4,13 +4,13 @@
 //! and a test holds it.
 
 pub mod cli;
-pub mod health;
+pub mod probe;
 pub mod server;
-pub mod config;
 pub mod routes;
 pub mod openapi;
 pub mod meta;
 pub mod posts;
 pub mod telemetry;
+pub mod config;
 pub mod http;
 pub mod db;

@@ -84,6 +84,7 @@ impl Server {
                 .app_data(Data::new(db.clone()))
                 .app_data(Data::new(body))
                 .app_data(Data::new(RequireIfMatch(config.require_if_match)))
+                .app_data(Data::new(config.trusted_proxies.clone()))
                 .app_data(Data::new(draining.clone()))
                 .app_data(Data::new(metrics.clone()))
                 .app_data(Data::new(document.clone()))

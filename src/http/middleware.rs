@@ -17,6 +17,7 @@ use actix_web::{HttpResponse, ResponseError as _};
 use futures_util::FutureExt as _;
 use metrics::{counter, histogram};
 
+use super::client;
 use super::problem::{self, Code, Problem};
 
 /// The header that carries a request's id, both ways.
@@ -50,6 +51,7 @@ pub async fn observe(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let request_id = request_id(request.headers());
+    let client = client::address(request.request()).map(|address| address.to_string());
     let method = request.method().clone();
     let draining = request.app_data::<Data<Draining>>().is_some_and(|draining| draining.is_on());
 
@@ -67,12 +69,12 @@ pub async fn observe(
     let route = response.request().match_pattern().unwrap_or_else(|| "(none)".to_owned());
     let status = response.status().as_u16();
     let seconds = started.elapsed().as_secs_f64();
-    let milliseconds = (seconds * 1e6).round() / 1e3;
+    let duration_ms = (seconds * 1e6).round() / 1e3;
     if response.status().is_server_error() {
-        let cause = cause.map(|Cause(cause)| cause).unwrap_or_default();
-        tracing::error!(id = request_id, %method, route, status, duration_ms = milliseconds, cause, "request");
+        let cause = cause.map(|Cause(cause)| cause);
+        tracing::error!(id = request_id, client, %method, route, status, duration_ms, cause, "request");
     } else {
-        tracing::info!(id = request_id, %method, route, status, duration_ms = milliseconds, "request");
+        tracing::info!(id = request_id, client, %method, route, status, duration_ms, "request");
     }
     let method = method_label(&method);
     counter!("posts_http_requests_total", "route" => route.clone(), "method" => method, "status" => status.to_string())

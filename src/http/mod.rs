@@ -1,5 +1,6 @@
 //! HTTP as every resource speaks it: problems, JSON bodies, patches, conditions, routes. Knows no resource.
 
+pub mod client;
 pub mod conditional;
 pub mod endpoint;
 pub mod fields;

@@ -3,4 +3,5 @@
 #![expect(unreachable_pub, reason = "a test program has no outside")]
 
 mod harness;
+mod life;
 mod posts;

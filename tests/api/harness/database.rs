@@ -5,11 +5,16 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use diesel::connection::SimpleConnection as _;
+use diesel::migration::MigrationSource;
 use diesel::{Connection as _, QueryResult};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use posts_api::db::{DatabaseUrl, DbConnection};
 use tempfile::TempDir;
 
 use super::postgres;
+
+const MIGRATIONS_POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+const MIGRATIONS_SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// The two kinds that every test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,32 @@ impl TestDatabase {
         }
     }
 
+    /// Takes the schema away again.
+    pub fn undo_migrations(&self) {
+        match self.connect() {
+            DbConnection::Postgres(mut postgres) => revert_all(&mut postgres, MIGRATIONS_POSTGRES),
+            DbConnection::Sqlite(mut sqlite) => revert_all(&mut sqlite, MIGRATIONS_SQLITE),
+        }
+    }
+
+    /// Drops a PostgreSQL database while the test goes on.
+    pub fn drop_it(&self) {
+        self.on_server(|server, name| server.drop_database(name));
+    }
+
+    /// Makes it again, without a schema.
+    pub fn create_it_empty(&self) {
+        self.on_server(|server, name| server.create_empty_database(name));
+    }
+
+    fn on_server(&self, work: impl FnOnce(&postgres::Server, &str)) {
+        if let Place::Server { name } = &self.place
+            && let Some(server) = postgres::server()
+        {
+            work(server, name);
+        }
+    }
+
     /// Runs statements past the server.
     pub fn execute(&self, statements: &str) -> QueryResult<()> {
         self.connect().batch_execute(statements)
@@ -118,10 +149,13 @@ fn count(database: Database, runs: bool) {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        if let Place::Server { name } = &self.place
-            && let Some(server) = postgres::server()
-        {
-            server.drop_database(name);
-        }
+        self.drop_it();
     }
+}
+
+fn revert_all<DB: diesel::backend::Backend>(connection: &mut impl MigrationHarness<DB>, steps: EmbeddedMigrations)
+where
+    EmbeddedMigrations: MigrationSource<DB>,
+{
+    connection.revert_all_migrations(steps).unwrap();
 }

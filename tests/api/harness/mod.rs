@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use posts_api::config::Config;
+use posts_api::http::client::TrustedProxies;
 use posts_api::http::json::BodyLimits;
 use posts_api::server::{Server, Stop};
 
@@ -136,6 +137,7 @@ fn config(database: &TestDatabase) -> Config {
         },
         public_url: None,
         cors_origins: Vec::new(),
+        trusted_proxies: TrustedProxies::default(),
         require_if_match: false,
         body: BodyLimits { size: 16 << 20, timeout: Duration::from_secs(20) },
         head_timeout: Duration::from_secs(10),

@@ -85,6 +85,12 @@ impl Server {
         (name, url)
     }
 
+    pub fn create_empty_database(&self, name: &str) {
+        self.connect_as_admin()
+            .batch_execute(&format!("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0"))
+            .unwrap();
+    }
+
     pub fn drop_database(&self, name: &str) {
         let _ = self.connect_as_admin().batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
     }

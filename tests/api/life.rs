@@ -1,0 +1,264 @@
+//! The program from its start to its end: settings, what it prints, signals, a database that comes late.
+
+use std::io::Write as _;
+use std::process::Output;
+
+use posts_api::db::{DatabaseUrl, migrations};
+use rstest::rstest;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::harness::{Database, Postgres, Program, Sqlite, TestDatabase, eventually, start};
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn the_program_alone_serves_on_a_file_of_its_own() {
+    let server = Program::new(&[]).serve();
+    let file = server.folder.path().canonicalize().unwrap().join("data/posts.db");
+    assert!(server.greeting.contains(&format!("data   SQLite, {}", file.display())), "{}", server.greeting);
+    for page in ["/docs", "/admin"] {
+        assert!(server.greeting.contains(&format!("  {}\n", server.url(page))), "{}", server.greeting);
+    }
+    let client = reqwest::Client::new();
+    let created = client.post(server.url("/posts")).json(&json!({"title": "Hello"})).send().await.unwrap();
+    assert_eq!(created.status(), 201);
+    assert!(file.exists());
+}
+
+#[test]
+fn a_setting_that_is_wrong_ends_the_program_with_status_2_and_one_sentence() {
+    let wrong: [(&[&str], &str); 14] = [
+        (&["--bind", "nowhere"], "write an address and a port"),
+        (&["--database-url", "mysql://h/d"], "scheme is not known"),
+        (&["--database-url", "host=127.0.0.1 port=1 dbname=x"], "has no scheme"),
+        (&["--database-url", "sqlite:no/such/folder/posts.db"], "make it first"),
+        (&["--database-password-file", "none"], "cannot be read"),
+        (&["--data-dir", "/dev/null/data"], "choose another with --data-dir"),
+        (&["--pool-size", "0"], "1..=1000"),
+        (&["--migrate", "maybe"], "possible values: on, off"),
+        (&["--public-url", "blog.example"], "write the whole address"),
+        (&["--cors-origin", "https://app.example/path"], "without a path"),
+        (&["--trusted-proxy", "10.0.0.0/99"], "write an address or a network"),
+        (&["--request-timeout", "soon"], "write a number of seconds"),
+        (&["--log-format", "xml"], "possible values: text, json"),
+        (&["--no-such-flag"], "--no-such-flag"),
+    ];
+    for (arguments, expected) in wrong {
+        let output = Program::new(arguments).output();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(expected), "{arguments:?}: {}", stderr(&output));
+        assert_eq!(stderr(&output).trim_end().lines().count(), 1, "{arguments:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+    let with_password = Program::new(&["--database-url", "mysql://u:s3cr3t@h/d"]).output();
+    assert!(!stderr(&with_password).contains("s3cr3t"), "{}", stderr(&with_password));
+    let variable = Program::new(&[]).env("POSTS_BODY_LIMIT", "much").output();
+    assert_eq!(variable.status.code(), Some(2), "{}", stderr(&variable));
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn a_url_that_asks_for_tls_is_refused_with_the_features_name() {
+    let output = Program::new(&["--database-url", "postgres://h/d?sslmode=require"]).output();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--features tls"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_flag_wins_over_a_variable() {
+    let server = Program::new(&["serve", "--data-dir", "flagged"]).env("POSTS_DATA_DIR", "variable").serve();
+    assert!(server.folder.path().join("flagged/posts.db").exists());
+    assert!(!server.folder.path().join("variable").exists());
+}
+
+#[test]
+fn an_address_that_is_taken_ends_the_program_with_status_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let output = Program::new(&["--bind", &taken.local_addr().unwrap().to_string()]).output();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("choose another address with --bind"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_document_is_printed_as_it_is_committed() {
+    let program = Program::new(&["openapi"]);
+    let folder = program.folder().to_owned();
+    let printed = program.output();
+    assert_eq!(printed.status.code(), Some(0));
+    let committed = include_str!("../../openapi/openapi.json");
+    let mend = "run `cargo run -- openapi > openapi/openapi.json`";
+    assert!(std::str::from_utf8(&printed.stdout).unwrap() == committed, "{mend}");
+    assert!(!folder.exists() || std::fs::read_dir(folder).unwrap().next().is_none(), "it made something");
+}
+
+#[tokio::test]
+async fn a_signal_lets_what_is_in_flight_finish_and_ends_with_status_0() {
+    for signal in ["TERM", "INT"] {
+        let server = Program::new(&["--drain-delay", "1"]).serve();
+        let body = json!({"title": "In flight"}).to_string();
+        let (first, rest) = body.split_at(5);
+        let mut request = TcpStream::connect(server.address).await.unwrap();
+        let head = format!(
+            "POST /posts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{first}",
+            body.len()
+        );
+        request.write_all(head.as_bytes()).await.unwrap();
+
+        let ready = || async { reqwest::get(server.url("/health/ready")).await.unwrap().status().as_u16() };
+        assert_eq!(ready().await, 200);
+        server.signal(signal);
+        eventually("readiness is off", || async { ready().await == 503 }).await;
+
+        request.write_all(rest.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        request.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        let (status, log) = server.wait();
+        assert_eq!(status, Some(0), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_arrive_is_not_waited_for() {
+    let server = Program::new(&["--head-timeout", "0.3"]).serve();
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /posts HTTP/1.1\r\nHost:").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_server_starts_before_postgresql_and_serves_when_it_comes() {
+    let Some(database) = TestDatabase::create(Postgres) else { return };
+    database.drop_it();
+    let server = Program::new(&["--database-url", database.address()]).serve();
+    let status = |path: &'static str| {
+        let url = server.url(path);
+        async move { reqwest::get(url).await.unwrap().status().as_u16() }
+    };
+    assert_eq!(status("/health/live").await, 200);
+    assert_eq!(status("/health/ready").await, 503);
+    assert_eq!(status("/posts").await, 503);
+    database.create_it_empty();
+    eventually("it is ready", || async { status("/health/ready").await == 200 }).await;
+    assert_eq!(status("/posts").await, 200);
+}
+
+#[tokio::test]
+async fn a_server_whose_postgresql_is_not_there_says_no_secret() {
+    let url = "postgres://posts:s3cr3t@127.0.0.1:1/posts";
+    let server = Program::new(&["--log", "trace"]).env("DATABASE_URL", url).serve();
+    let answer = reqwest::get(server.url("/posts")).await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert!(!answer.text().await.unwrap().contains("s3cr3t"));
+    assert!(!server.greeting.contains("s3cr3t"), "{}", server.greeting);
+    server.signal("TERM");
+    let (status, log) = server.wait();
+    assert_eq!(status, Some(0));
+    assert!(log.contains("cannot be reached"), "{log}");
+    assert!(!log.contains("s3cr3t"), "{log}");
+}
+
+#[rstest]
+#[test]
+fn an_old_schema_is_refused_where_migrations_are_off(#[values(Sqlite, Postgres)] database: Database) {
+    let Some(database) = TestDatabase::create(database) else { return };
+    database.undo_migrations();
+    let url = database.address();
+    let status = |expected: &str| {
+        let output = Program::new(&["migrate", "--status", "--database-url", url]).output();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(printed.lines().count() >= 1 && printed.lines().all(|line| line.starts_with(expected)), "{printed}");
+    };
+
+    status("missing");
+    let refused = Program::new(&["--migrate", "off", "--database-url", url]).output();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("run `posts migrate`"), "{}", stderr(&refused));
+    let migrated = Program::new(&["migrate", "--database-url", url]).output();
+    assert_eq!(migrated.status.code(), Some(0), "{}", stderr(&migrated));
+    status("applied");
+    Program::new(&["--migrate", "off", "--database-url", url]).serve();
+}
+
+#[rstest]
+#[test]
+fn of_eight_servers_that_start_at_once_one_migrates(#[values(Sqlite, Postgres)] database: Database) {
+    let Some(database) = TestDatabase::create(database) else { return };
+    database.undo_migrations();
+    let url = DatabaseUrl::parse(database.address()).unwrap();
+    let applied: Vec<_> = std::thread::scope(|scope| {
+        let servers: Vec<_> = (0..8).map(|_| scope.spawn(|| migrations::run(&url).unwrap().len())).collect();
+        servers.into_iter().map(|server| server.join().unwrap()).collect()
+    });
+    let steps = migrations::status(&url).unwrap().len();
+    assert_eq!(applied.iter().sum::<usize>(), steps, "{applied:?}");
+}
+
+#[tokio::test]
+async fn a_health_check_is_answered_by_the_exit_status() {
+    let server = Program::new(&[]).serve();
+    let ask = |address: &str| Program::new(&["health", "--bind", address]).output();
+    let address = server.address.to_string();
+    assert_eq!(ask(&address).status.code(), Some(0));
+    drop(server);
+    let nobody = ask(&address);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(stderr(&nobody).contains("no answer"), "{}", stderr(&nobody));
+}
+
+#[tokio::test]
+async fn each_request_is_one_line_in_the_log_and_shows_no_secret() {
+    let server = Program::new(&["--log-format", "json"]).serve();
+    let client = reqwest::Client::new();
+    let request = client.get(server.url("/posts/7?token=s3cr3t")).bearer_auth("s3cr3t").header("X-Request-Id", "my-id");
+    assert_eq!(request.send().await.unwrap().status(), 400);
+    server.signal("TERM");
+    let (_, log) = server.wait();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [line] = lines.iter().filter(|line| line["message"] == "request").collect::<Vec<_>>()[..] else {
+        panic!("not one line: {log}");
+    };
+    assert_eq!(line["id"], "my-id");
+    assert_eq!(line["client"], "127.0.0.1");
+    assert_eq!(line["method"], "GET");
+    assert_eq!(line["route"], "/posts/{id}");
+    assert_eq!(line["status"], 400);
+    assert!(line["duration_ms"].is_number(), "{line}");
+    assert!(!log.contains("s3cr3t"), "{log}");
+}
+
+#[tokio::test]
+async fn logs_are_text_where_that_is_asked_for() {
+    let server = Program::new(&["--log-format", "text"]).serve();
+    reqwest::get(server.url("/nowhere")).await.unwrap();
+    server.signal("TERM");
+    let (_, log) = server.wait();
+    let line = log.lines().find(|line| line.contains(" request ")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("INFO") && line.contains("method=GET") && line.contains("status=404"), "{line}");
+}
+
+/// A database with a password that is in a file: the server reads it there.
+#[tokio::test]
+async fn the_password_may_come_from_a_file() {
+    let Some(database) = TestDatabase::create(Postgres) else { return };
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "not asked for").unwrap();
+    let path = file.path().to_str().unwrap();
+    let server = Program::new(&["--database-url", database.address(), "--database-password-file", path]).serve();
+    assert_eq!(reqwest::get(server.url("/health/ready")).await.unwrap().status(), 200);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_stopped_server_closes_its_address(#[values(Sqlite, Postgres)] database: Database) {
+    let mut api = start!(database);
+    api.create(json!({"title": "Last words"})).await;
+    api.stop();
+    assert!(TcpStream::connect(api.address).await.is_err());
+}
