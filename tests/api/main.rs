@@ -1,5 +1,12 @@
 //! The service as its clients see it: HTTP to a real server on real databases, each test with its own.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "where a test cannot go on, it fails"
+)]
 #![expect(unreachable_pub, reason = "a test program has no outside")]
 
 mod harness;
