@@ -1,6 +1,6 @@
 //! Who may import whom: downwards only, by the order of the modules in `lib.rs`, and no further than these rules say.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "where a test cannot go on, it fails")]
+#![expect(clippy::unwrap_used, reason = "where a test cannot go on, it fails")]
 
 use std::collections::BTreeSet;
 use std::fs;

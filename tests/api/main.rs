@@ -11,4 +11,7 @@
 
 mod harness;
 mod life;
+mod load;
+mod openapi;
 mod posts;
+mod schema;

@@ -93,12 +93,12 @@ impl TestDatabase {
 
     /// Drops a PostgreSQL database while the test goes on.
     pub fn drop_it(&self) {
-        self.on_server(|server, name| server.drop_database(name));
+        self.on_server(postgres::Server::drop_database);
     }
 
     /// Makes it again, without a schema.
     pub fn create_it_empty(&self) {
-        self.on_server(|server, name| server.create_empty_database(name));
+        self.on_server(postgres::Server::create_empty_database);
     }
 
     fn on_server(&self, work: impl FnOnce(&postgres::Server, &str)) {

@@ -64,7 +64,7 @@ impl Server {
 
     fn connect_as_admin(&self) -> PgConnection {
         let url = self.url("postgres");
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             match PgConnection::establish(&url) {
                 Ok(connection) => return connection,
