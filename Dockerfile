@@ -9,11 +9,13 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY . .
-# The caches outlive the build: after a change to the sources the dependencies are not compiled again. What is
-# in a cache is no part of the image, hence the copy.
+# The caches outlive the build: after a change to the sources the dependencies are not compiled again. The two
+# sources are touched because cargo goes by the time of a file, and another checkout's may be older than what is in
+# the cache. What is in a cache is no part of the image, hence the copy.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --release --locked --features tls \
+    touch src/lib.rs src/main.rs \
+    && cargo build --release --locked --features tls \
     && cp target/release/posts /usr/local/bin/posts
 
 # The same Debian release as above: the program is linked to its C library and its OpenSSL.
@@ -37,6 +39,8 @@ EXPOSE 8080
 # By number: an orchestrator that refuses root can then tell that this is not root.
 USER 10001:10001
 VOLUME /data
+# Where SQLite finds a place for temporary files when the rest of the file system is read-only.
+WORKDIR /data
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 CMD ["posts", "health"]
 ENTRYPOINT ["posts"]

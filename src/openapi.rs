@@ -21,7 +21,7 @@ use crate::{meta, posts};
             longer what the writer read.\n\n\
             Every failure is a `Problem` (RFC 9457, `application/problem+json`), whose `type` leads to a page that explains it. \
             Every answer has an `X-Request-Id`.",
-        contact(name = "The posts project", url = "https://github.com/posts-api/posts"),
+        contact(name = "The posts project"),
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
     ),
     tags(
