@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::db::migrations::PrepareError;
 use crate::http::conditional::RequireIfMatch;
-use crate::http::middleware::{Draining, REQUEST_ID, observe};
+use crate::http::middleware::{Draining, REQUEST_ID, limit_head, observe, vary_by_origin};
 use crate::meta::Document;
 use crate::telemetry::Metrics;
 use crate::{openapi, routes};
@@ -79,7 +79,8 @@ impl Server {
         let Config { bind, body, head_timeout, grace, .. } = config;
 
         let server = HttpServer::new(move || {
-            let cors = Condition::new(!config.cors_origins.is_empty(), cors(&config.cors_origins));
+            let speaks_cors = !config.cors_origins.is_empty();
+            let cors = Condition::new(speaks_cors, cors(&config.cors_origins));
             App::new()
                 .app_data(Data::new(db.clone()))
                 .app_data(Data::new(body))
@@ -90,8 +91,10 @@ impl Server {
                 .app_data(Data::new(document.clone()))
                 .configure(routes::configure)
                 // The last one wrapped is the first to see a request.
-                .wrap(cors)
                 .wrap(Compress::default())
+                .wrap(from_fn(limit_head))
+                .wrap(cors)
+                .wrap(Condition::new(speaks_cors, from_fn(vary_by_origin)))
                 .wrap(from_fn(observe))
         })
         .client_request_timeout(head_timeout)
@@ -166,10 +169,11 @@ fn cors(origins: &[String]) -> Cors {
         HeaderName::from_static("prefer"),
         REQUEST_ID,
     ];
-    const ANSWER_HEADERS: [HeaderName; 15] = [
+    const ANSWER_HEADERS: [HeaderName; 19] = [
         HeaderName::from_static("accept-patch"),
         header::ALLOW,
         header::CONTENT_ENCODING,
+        header::CONTENT_SECURITY_POLICY,
         header::DATE,
         header::ETAG,
         HeaderName::from_static("idempotency-replayed"),
@@ -179,8 +183,11 @@ fn cors(origins: &[String]) -> Cors {
         HeaderName::from_static("preference-applied"),
         HeaderName::from_static("ratelimit"),
         HeaderName::from_static("ratelimit-policy"),
+        header::REFERRER_POLICY,
         header::RETRY_AFTER,
+        header::VARY,
         header::WWW_AUTHENTICATE,
+        header::X_CONTENT_TYPE_OPTIONS,
         REQUEST_ID,
     ];
     let cors = Cors::default()

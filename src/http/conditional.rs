@@ -3,9 +3,9 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, AcceptEncoding, ContentEncoding, Encoding, HeaderName, HeaderValue};
 use actix_web::web::Data;
-use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder};
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, Required, Type};
@@ -56,7 +56,11 @@ fn http_date(instant: Timestamp) -> String {
 
 /// The conditions of a GET.
 #[derive(Clone, Debug)]
-pub struct ReadConditions(Conditions);
+pub struct ReadConditions {
+    conditions: Conditions,
+    /// The content coding that the answer's body will have.
+    coding: Option<&'static str>,
+}
 
 /// The conditions of a PUT, PATCH or DELETE. To extract them fails with 428 where a write must have one.
 #[derive(Clone, Debug)]
@@ -74,20 +78,28 @@ struct Conditions {
 impl ReadConditions {
     /// The 304 for a client that has the current state, with the tag that it has (RFC 9110 §13.2.2); a 412 where
     /// `If-Match` asks for another.
-    pub fn not_modified(&self, current: &Validators) -> Result<Option<HttpResponse>, Problem> {
-        self.0.check_match(current)?;
-        let etag = match (&self.0.if_none_match, self.0.if_modified_since) {
-            (Some(TagList::Any), _) => Some(current.etag()),
+    pub fn not_modified(&self, current: &Validators) -> Result<Option<HttpResponseBuilder>, Problem> {
+        self.conditions.check_match(current)?;
+        let etag = match (&self.conditions.if_none_match, self.conditions.if_modified_since) {
+            (Some(TagList::Any), _) => Some(self.etag(current)),
             (Some(TagList::These(tags)), _) => tags.iter().find(|tag| current.is_tagged(tag)).map(EntityTag::strong),
-            (None, Some(since)) if current.updated_on.seconds() <= since => Some(current.etag()),
+            (None, Some(since)) if current.updated_on.seconds() <= since => Some(self.etag(current)),
             _ => None,
         };
         Ok(etag.map(|etag| {
             let mut response = HttpResponse::NotModified();
             response.insert_header((header::ETAG, etag));
             response.insert_header((header::LAST_MODIFIED, http_date(current.updated_on)));
-            response.finish()
+            response
         }))
+    }
+
+    /// The tag that the 200 would have had.
+    fn etag(&self, current: &Validators) -> String {
+        match self.coding {
+            Some(coding) => format!("\"{}.{};{coding}\"", current.id, current.version),
+            None => current.etag(),
+        }
     }
 }
 
@@ -142,7 +154,8 @@ impl FromRequest for ReadConditions {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Conditions::read(request).map(Self))
+        let coding = coding(request);
+        ready(Conditions::read(request).map(|conditions| Self { conditions, coding }))
     }
 }
 
@@ -196,9 +209,20 @@ fn precondition_failed(current: &Validators) -> Problem {
     Problem::new(Code::PreconditionFailed, detail).with_header(etag.0, etag.1)
 }
 
-/// A date that cannot be read is as good as none (RFC 9110 §13.1.3).
+/// What the compression makes of `Accept-Encoding`.
+fn coding(request: &HttpRequest) -> Option<&'static str> {
+    let known = [Encoding::identity(), Encoding::brotli(), Encoding::gzip(), Encoding::deflate(), Encoding::zstd()];
+    match request.get_header::<AcceptEncoding>()?.negotiate(known.iter())? {
+        Encoding::Known(ContentEncoding::Identity) | Encoding::Unknown(_) => None,
+        Encoding::Known(coding) => Some(coding.as_str()),
+    }
+}
+
+/// A date that cannot be read, or is not the only one, is as good as none (RFC 9110 §13.1.3).
 fn date(request: &HttpRequest, name: &HeaderName) -> Option<i64> {
-    let date = httpdate::parse_http_date(request.headers().get(name)?.to_str().ok()?).ok()?;
+    let mut lines = request.headers().get_all(name);
+    let line = lines.next().filter(|_| lines.next().is_none())?;
+    let date = httpdate::parse_http_date(line.to_str().ok()?).ok()?;
     let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
     i64::try_from(since_epoch.as_secs()).ok()
 }

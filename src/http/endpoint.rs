@@ -4,19 +4,16 @@
 use actix_web::dev::{AppService, HttpServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::error::Error;
 use actix_web::http::Method;
-use actix_web::http::header::{self, Accept, HeaderName, HeaderValue};
+use actix_web::http::header::{self, Accept, HeaderValue, Quality};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{
     FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Resource, Responder, ResponseError as _, guard,
     web,
 };
 
-use super::json;
 use super::middleware::contain_panics;
 use super::patch;
 use super::problem::{Code, Problem};
-
-const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// One path of the URL map.
 #[must_use]
@@ -80,7 +77,7 @@ fn other_methods(request: &HttpRequest, allow: &str, patches: bool) -> Result<Ht
     let mut response = HttpResponse::NoContent();
     response.insert_header((header::ALLOW, allow));
     if patches {
-        response.insert_header((ACCEPT_PATCH, patch::MEDIA_TYPES.join(", ")));
+        response.insert_header(patch::accept_patch());
     }
     Ok(response.finish())
 }
@@ -98,20 +95,22 @@ async fn require_acceptance(
     Ok(request.into_response(response))
 }
 
-/// RFC 9110 §12.5.1: the most specific range that covers the type decides. A header that cannot be read asks for
-/// nothing in particular.
+/// A header that cannot be read asks for nothing in particular.
 fn accepts_json(request: &HttpRequest) -> bool {
-    if !request.headers().contains_key(header::ACCEPT) {
-        return true;
-    }
-    let Some(Accept(ranges)) = request.get_header::<Accept>() else { return true };
+    quality(request, &mime::APPLICATION_JSON).is_none_or(|quality| quality > Quality::ZERO)
+}
+
+/// How much a request likes a media type: by the most specific range that covers it (RFC 9110 §12.5.1). `None` where
+/// it says nothing of what it accepts.
+#[must_use]
+pub fn quality(request: &HttpRequest, media_type: &mime::Mime) -> Option<Quality> {
+    let Accept(ranges) = request.get_header::<Accept>().filter(|accept| !accept.is_empty())?;
     let specificity = |range: &mime::Mime| match (range.type_(), range.subtype()) {
         (mime::STAR, mime::STAR) => Some(0),
-        (mime::APPLICATION, mime::STAR) => Some(1),
-        _ if range.essence_str() == json::MEDIA_TYPE => Some(2),
+        (kind, mime::STAR) if kind == media_type.type_() => Some(1),
+        _ if range.essence_str() == media_type.essence_str() => Some(2),
         _ => None,
     };
     let covering = ranges.iter().filter_map(|range| Some((specificity(&range.item)?, range.quality)));
-    covering.max_by_key(|(specificity, _)| *specificity).is_some_and(|(_, quality)| quality > header::Quality::ZERO)
-        || ranges.is_empty()
+    Some(covering.max_by_key(|(specificity, _)| *specificity).map_or(Quality::ZERO, |(_, quality)| quality))
 }

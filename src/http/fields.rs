@@ -16,27 +16,23 @@ pub struct Text {
 }
 
 impl Text {
-    /// Checks a string against the rule. It is never changed.
-    pub fn check(&self, name: &str, text: &str) -> Result<(), Fault> {
-        let fault = |code, detail| Err(Fault::at_pointer(pointer(name), code, detail));
+    /// All that is wrong with a string by this rule. The string is never changed.
+    fn faults(&self, name: &str, text: &str) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut fault = |code, detail| faults.push(Fault::at_pointer(pointer(name), code, detail));
         let length = text.chars().count();
-        if length < self.min {
-            fault(
-                "too_short",
-                format!("`{name}` must have {} to {} characters; this one has {length}.", self.min, self.max),
-            )
-        } else if length > self.max {
-            fault(
-                "too_long",
-                format!("`{name}` must have {} to {} characters; this one has {length}.", self.min, self.max),
-            )
-        } else if text.contains('\0') {
-            fault("contains_nul", format!("`{name}` must not contain the character U+0000."))
-        } else if !self.blank && text.chars().all(char::is_whitespace) {
-            fault("blank", format!("`{name}` must contain a character that is not white space."))
-        } else {
-            Ok(())
+        if !(self.min..=self.max).contains(&length) {
+            let code = if length < self.min { "too_short" } else { "too_long" };
+            let Self { min, max, .. } = self;
+            fault(code, format!("`{name}` must have {min} to {max} characters; this one has {length}."));
         }
+        if text.contains('\0') {
+            fault("contains_nul", format!("`{name}` must not contain the character U+0000."));
+        }
+        if !self.blank && !text.is_empty() && text.chars().all(char::is_whitespace) {
+            fault("blank", format!("`{name}` must contain a character that is not white space."));
+        }
+        faults
     }
 }
 
@@ -112,13 +108,12 @@ impl Fields {
 
     fn read_text(&mut self, name: &str, value: Value, rule: &Text, expected: &str) -> Option<String> {
         match value {
-            Value::String(text) => match rule.check(name, &text) {
-                Ok(()) => Some(text),
-                Err(fault) => {
-                    self.faults.push(fault);
-                    None
-                }
-            },
+            Value::String(text) => {
+                let faults = rule.faults(name, &text);
+                let holds = faults.is_empty();
+                self.faults.extend(faults);
+                holds.then_some(text)
+            }
             other => self.wrong_type(name, expected, &other),
         }
     }

@@ -1,5 +1,5 @@
-//! What happens around every request, in two layers: [`observe`] outside of everything, and [`contain_panics`]
-//! right around the handlers.
+//! What happens around every request: [`observe`] outside of everything, [`contain_panics`] right around the handlers,
+//! and between them what the server puts there.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -55,13 +55,7 @@ pub async fn observe(
     let method = request.method().clone();
     let draining = request.app_data::<Data<Draining>>().is_some_and(|draining| draining.is_on());
 
-    let answered = if header_size(request.headers()) > HEADER_SIZE_MAX {
-        let detail = format!("The header fields must not be larger than {HEADER_SIZE_MAX} bytes together.");
-        let response = Problem::new(Code::HeaderFieldsTooLarge, detail).error_response();
-        request.into_response(response)
-    } else {
-        next.call(request).await?.map_into_boxed_body()
-    };
+    let answered = next.call(request).await?.map_into_boxed_body();
     let mut response = render(answered, &request_id);
     let cause = response.response_mut().extensions_mut().remove::<Cause>();
     complete_headers(response.response_mut(), &request_id, draining);
@@ -80,6 +74,29 @@ pub async fn observe(
     counter!("posts_http_requests_total", "route" => route.clone(), "method" => method, "status" => status.to_string())
         .increment(1);
     histogram!("posts_http_request_duration_seconds", "route" => route, "method" => method).record(seconds);
+    Ok(response)
+}
+
+/// Refuses a head whose fields are too large.
+pub async fn limit_head(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    if header_size(request.headers()) <= HEADER_SIZE_MAX {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    let detail = format!("The header fields must not be larger than {HEADER_SIZE_MAX} bytes together.");
+    let response = Problem::new(Code::HeaderFieldsTooLarge, detail).error_response();
+    Ok(request.into_response(response))
+}
+
+/// Says of every answer that it depends on `Origin`, also where CORS had nothing to add.
+pub async fn vary_by_origin(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    add_vary(response.headers_mut(), "Origin");
     Ok(response)
 }
 
@@ -155,7 +172,9 @@ fn complete_headers(response: &mut HttpResponse, request_id: &str, draining: boo
     if let Some(coding) = coding {
         tag_variant(headers, &coding);
     }
-    if draining {
+    // The rest of a body that was not read to its end may never come.
+    let body_is_left = matches!(response.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE);
+    if draining || body_is_left {
         response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
 }
@@ -194,7 +213,9 @@ fn request_id(headers: &HeaderMap) -> String {
     let fits = |id: &&str| {
         (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     };
-    let sent = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok()).filter(fits);
+    let mut lines = headers.get_all(&REQUEST_ID);
+    let only = lines.next().filter(|_| lines.next().is_none());
+    let sent = only.and_then(|id| id.to_str().ok()).filter(fits);
     sent.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
 }
 

@@ -1,6 +1,7 @@
 //! Partial changes: JSON Merge Patch (RFC 7396) and JSON Patch (RFC 6902).
 
 use actix_web::dev::Payload;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 use json_patch::{PatchErrorKind, PatchOperation};
@@ -16,11 +17,11 @@ use super::problem::{Code, Fault, Problem};
 pub const MERGE_PATCH: &str = "application/merge-patch+json";
 /// The media type of a JSON Patch.
 pub const JSON_PATCH: &str = "application/json-patch+json";
-/// What PATCH reads, in the order of preference that `Accept-Patch` tells (RFC 5789 §3.1). Plain JSON means a merge patch.
+/// What PATCH reads, in the order of preference. Plain JSON means a merge patch.
 pub const MEDIA_TYPES: &[&str] = &[MERGE_PATCH, JSON_PATCH, json::MEDIA_TYPE];
 
-/// How much the `copy` operations of one JSON Patch may copy, in values and bytes of text: a document that copies
-/// itself into itself grows twofold with each.
+/// How much the `copy` operations of one JSON Patch may copy, in bytes of memory: a document that copies itself into
+/// itself grows twofold with each.
 const COPY_BUDGET: usize = 16 << 20;
 
 /// A change to a document.
@@ -39,11 +40,26 @@ impl FromRequest for Patch {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let body = read_body(request, payload, MEDIA_TYPES);
         Box::pin(async move {
-            let (media_type, bytes) = body.await?;
+            let (media_type, bytes) = body.await.map_err(with_accept_patch)?;
             let document = parse(&bytes)?;
             if media_type == JSON_PATCH { Self::json(document) } else { Ok(Self::Merge(document)) }
         })
     }
+}
+
+/// What PATCH reads, as `Accept-Patch` says it (RFC 5789 §3.1).
+#[must_use]
+pub fn accept_patch() -> (HeaderName, HeaderValue) {
+    let media_types = HeaderValue::from_str(&MEDIA_TYPES.join(", ")).unwrap_or(HeaderValue::from_static(MERGE_PATCH));
+    (HeaderName::from_static("accept-patch"), media_types)
+}
+
+fn with_accept_patch(problem: Problem) -> Problem {
+    if problem.code() != Code::UnsupportedMediaType {
+        return problem;
+    }
+    let (name, value) = accept_patch();
+    problem.with_header(name, value)
 }
 
 impl Patch {
@@ -121,12 +137,16 @@ impl PartialSchema for JsonPatch {
     }
 }
 
+/// About how many bytes a value takes.
 fn weight(value: &Value) -> usize {
+    const NODE: usize = 64;
     match value {
-        Value::String(text) => 1 + text.len(),
-        Value::Array(elements) => 1 + elements.iter().map(weight).sum::<usize>(),
-        Value::Object(members) => 1 + members.iter().map(|(name, value)| name.len() + weight(value)).sum::<usize>(),
-        _ => 1,
+        Value::String(text) => NODE + text.len(),
+        Value::Array(elements) => NODE + elements.iter().map(weight).sum::<usize>(),
+        Value::Object(members) => {
+            NODE + members.iter().map(|(name, value)| NODE + name.len() + weight(value)).sum::<usize>()
+        }
+        _ => NODE,
     }
 }
 

@@ -110,6 +110,10 @@ codes! {
 impl Code {
     /// The code of an answer that has only a status: the framework's own refusals.
     fn of_status(status: StatusCode) -> Self {
+        if status == StatusCode::BAD_REQUEST {
+            // Bodies and queries are read by ours; what is left are headers, of a CORS preflight for one.
+            return Self::MalformedHeader;
+        }
         let known = Self::ALL.iter().copied().find(|code| code.status() == status);
         known.unwrap_or(if status.is_server_error() { Self::Internal } else { Self::MalformedHeader })
     }
@@ -233,6 +237,12 @@ impl Problem {
             _ => "The request was refused.",
         };
         Self::new(code, detail)
+    }
+
+    /// The kind of problem.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        self.code
     }
 
     /// What the log should say of it.

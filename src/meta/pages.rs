@@ -1,11 +1,12 @@
 //! Pages for people.
 
-use actix_web::http::header::{self, Accept, Header as _};
+use actix_web::http::header;
 use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::endpoint::quality;
 use crate::http::problem::{Code, Problem};
 use crate::http::responses::CommonFailures;
 
@@ -89,7 +90,7 @@ fn page(title: &str, markdown: &str) -> HttpResponse {
         .body(PAGE.replace("{title}", title).replace("{body}", &body))
 }
 
-/// Whether the request names HTML among what it accepts, as browsers do and API clients don't.
+/// Whether the request would rather have HTML than JSON, as browsers do and API clients don't.
 fn wants_html(request: &HttpRequest) -> bool {
-    Accept::parse(request).is_ok_and(|Accept(ranges)| ranges.iter().any(|range| range.item == mime::TEXT_HTML))
+    quality(request, &mime::TEXT_HTML) > quality(request, &mime::APPLICATION_JSON)
 }

@@ -82,12 +82,11 @@ pub async fn get_post(
 ) -> Result<HttpResponse, Problem> {
     Parameters::of(&request).finish()?;
     let post = db.read(move |connection| existing(store::find(connection, id)?)).await?;
-    let mut response = match conditions.not_modified(&post.validators())? {
-        Some(not_modified) => return Ok(not_modified),
-        None => HttpResponse::Ok(),
-    };
+    let not_modified = conditions.not_modified(&post.validators())?;
+    let is_current = not_modified.is_some();
+    let mut response = not_modified.unwrap_or_else(HttpResponse::Ok);
     cache_control(&mut response, post.published);
-    Ok(with_validators(&mut response, &post).json(post))
+    Ok(if is_current { response.finish() } else { with_validators(&mut response, &post).json(post) })
 }
 
 /// Replace a post

@@ -10,8 +10,14 @@
 #![expect(unreachable_pub, reason = "a test program has no outside")]
 
 mod harness;
+mod answers;
+mod conditional;
 mod life;
 mod load;
 mod openapi;
+mod patches;
 mod posts;
+mod problems;
+mod rules;
 mod schema;
+mod service;

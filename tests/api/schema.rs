@@ -18,9 +18,9 @@ struct Named {
 #[derive(Debug, Eq, Ord, PartialEq, PartialOrd, QueryableByName)]
 struct Column {
     #[diesel(sql_type = Text)]
-    table_name: String,
+    of: String,
     #[diesel(sql_type = Text)]
-    column_name: String,
+    name: String,
     #[diesel(sql_type = Bool)]
     nullable: bool,
 }
@@ -46,11 +46,11 @@ where
 #[test]
 fn both_databases_have_the_same_tables_and_columns() {
     compare::<Column>(
-        "SELECT tables.name AS table_name, columns.name AS column_name, NOT columns.\"notnull\" AS nullable \
+        "SELECT tables.name AS \"of\", columns.name AS name, NOT columns.\"notnull\" AS nullable \
          FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns \
          WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
          AND tables.name NOT LIKE '\\_\\_diesel%' ESCAPE '\\'",
-        "SELECT table_name::text, column_name::text, is_nullable = 'YES' AS nullable FROM information_schema.columns \
+        "SELECT table_name::text AS \"of\", column_name::text AS name, is_nullable = 'YES' AS nullable FROM information_schema.columns \
          WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_diesel%'",
     );
 }

@@ -18,7 +18,7 @@ use posts_api::server::{Server, Stop};
 pub use database::Database::{self, Postgres, Sqlite};
 pub use database::TestDatabase;
 pub use program::Program;
-pub use wire::{Answer, Request};
+pub use wire::{Answer, Connection, Request};
 
 /// A server on a database of its own, ready for requests. Ends the test early where the database is PostgreSQL and
 /// this machine has none, which the run's last line counts.
@@ -58,7 +58,7 @@ impl Api {
             });
         });
         let (address, stop) = starting.recv().expect("the server starts");
-        Self { address, database, client: reqwest::Client::new(), stop, thread: Some(thread) }
+        Self { address, database, client: client(), stop, thread: Some(thread) }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -102,6 +102,11 @@ impl Api {
         answer.json()
     }
 
+    /// A connection of its own.
+    pub async fn connect(&self) -> Connection {
+        Connection::open(self.address).await
+    }
+
     /// Sends bytes as they are, and returns what comes back until the server closes the connection.
     pub async fn raw(&self, bytes: &[u8]) -> String {
         wire::raw(self.address, bytes).await
@@ -123,6 +128,11 @@ impl Drop for Api {
             let _ = thread.join();
         }
     }
+}
+
+/// A client that shows every answer, redirects too.
+pub fn client() -> reqwest::Client {
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
 
 /// The settings of a test's server: production's, on a free port, with a small pool.
@@ -152,5 +162,18 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn
     while !condition().await {
         assert!(std::time::Instant::now() < deadline, "never: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Runs a check on many values of a kind, and fails with the smallest for which it panics.
+pub fn for_all<S: proptest::strategy::Strategy>(cases: u32, values: S, check: impl AsyncFn(S::Value)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config = proptest::test_runner::Config { cases, failure_persistence: None, ..Default::default() };
+    let outcome = proptest::test_runner::TestRunner::new(config).run(&values, |value| {
+        runtime.block_on(check(value));
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
     }
 }

@@ -7,7 +7,8 @@ use std::pin::Pin;
 use posts_api::http::problem::Code;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 
 /// A request that is sent when awaited.
 #[must_use]
@@ -120,7 +121,7 @@ impl Answer {
         assert_eq!(self.header("referrer-policy"), "no-referrer", "{}", context());
         assert!(self.header("content-security-policy").starts_with("default-src 'none'"), "{}", context());
         assert!(!self.header("cache-control").is_empty(), "{}", context());
-        assert!(self.header("vary").contains("Accept-Encoding"), "{}", context());
+        assert!(self.header("vary").to_lowercase().contains("accept-encoding"), "{}", context());
         if self.status < 400 {
             return;
         }
@@ -154,10 +155,54 @@ impl std::fmt::Debug for Answer {
 
 /// Sends bytes as they are, and returns what comes back until the server closes the connection.
 pub async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
     // A reset after the answer is the server's right where it did not read the request to its end.
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A connection of one's own, for what a client library hides: several requests on one, a request that never ends.
+pub struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    pub async fn open(address: SocketAddr) -> Self {
+        Self(BufReader::new(TcpStream::connect(address).await.unwrap()))
+    }
+
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// The next answer, which must have a length, to a request with this method and path.
+    pub async fn answer(&mut self, method: &str, path: &str) -> Answer {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let read = self.0.read_line(&mut head).await.unwrap();
+            assert!(read > 0, "the connection ended after {head:?}");
+        }
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines.map(|line| line.split_once(':').unwrap()) {
+            let name: reqwest::header::HeaderName = name.parse().unwrap();
+            headers.append(name, value.trim().parse().unwrap());
+        }
+        assert!(!headers.contains_key("transfer-encoding"), "{head}");
+        let length = headers.get("content-length").map_or(0, |length| length.to_str().unwrap().parse().unwrap());
+        let mut body = vec![0; if method == "HEAD" { 0 } else { length }];
+        self.0.read_exact(&mut body).await.unwrap();
+        let answer = Answer { status, headers, body };
+        answer.keeps_the_contract(method, path);
+        answer
+    }
+
+    /// Waits until the server closes the connection, which must come without a further answer.
+    pub async fn closes(mut self) {
+        let mut rest = Vec::new();
+        // A reset is an end, too.
+        let _ = self.0.read_to_end(&mut rest).await;
+        assert_eq!(String::from_utf8_lossy(&rest), "");
+    }
 }
