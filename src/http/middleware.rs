@@ -19,6 +19,7 @@ use metrics::{counter, histogram};
 
 use super::client;
 use super::problem::{self, Code, Problem};
+use super::unread::HeldBody;
 
 /// The header that carries a request's id, both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -46,7 +47,7 @@ impl Draining {
 /// The outermost layer: gives the request its id, makes a problem of every failure that has no body yet, sets the
 /// headers that every answer has, writes the log's line and counts.
 pub async fn observe(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
@@ -55,6 +56,7 @@ pub async fn observe(
     let method = request.method().clone();
     let draining = request.app_data::<Data<Draining>>().is_some_and(|draining| draining.is_on());
 
+    let held = HeldBody::hold(&mut request);
     let answered = next.call(request).await?.map_into_boxed_body();
     let mut response = render(answered, &request_id);
     let cause = response.response_mut().extensions_mut().remove::<Cause>();
@@ -74,7 +76,10 @@ pub async fn observe(
     counter!("posts_http_requests_total", "route" => route.clone(), "method" => method, "status" => status.to_string())
         .increment(1);
     histogram!("posts_http_request_duration_seconds", "route" => route, "method" => method).record(seconds);
-    Ok(response)
+    Ok(match held {
+        Some(held) => held.until_sent(response),
+        None => response,
+    })
 }
 
 /// Refuses a head whose fields are too large.
@@ -172,9 +177,7 @@ fn complete_headers(response: &mut HttpResponse, request_id: &str, draining: boo
     if let Some(coding) = coding {
         tag_variant(headers, &coding);
     }
-    // The rest of a body that was not read to its end may never come.
-    let body_is_left = matches!(response.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE);
-    if draining || body_is_left {
+    if draining {
         response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
 }

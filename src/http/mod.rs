@@ -13,6 +13,7 @@ pub mod problem;
 pub mod query;
 pub mod responses;
 pub mod schema;
+mod unread;
 
 /// The largest integer that every JSON client reads exactly: 2^53 − 1 (RFC 8259 §6).
 pub const MAX_INTEGER: i64 = 9_007_199_254_740_991;
