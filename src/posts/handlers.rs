@@ -139,6 +139,8 @@ pub async fn update_post(
 }
 
 /// Delete a post
+///
+/// Its id is never given again. A second time the answer is 404.
 #[utoipa::path(
     delete, path = "/posts/{id}", operation_id = "deletePost", tag = "posts",
     params(Id, WriteConditions),
