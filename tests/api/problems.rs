@@ -88,6 +88,10 @@ async fn every_code_has_a_page_and_nothing_else_has(#[values(Sqlite, Postgres)] 
         assert_eq!(page.header("content-type"), "text/html; charset=utf-8", "{code}");
         assert!(page.text().contains(&format!("<code>{status} {code}</code>")), "{page:?}");
     }
+    for code in Code::ALL {
+        let page = api.get(&format!("/problems/{}", code.as_str())).await;
+        assert!(page.text().contains(&format!("<h1>{}</h1>", code.title())), "{page:?}");
+    }
     for other in ["unknown", "Not-Found", "not-found.md", "not-found/", "", "%FF", "..%2Finternal"] {
         let answer = api.get(&format!("/problems/{other}")).await;
         assert_eq!(answer.status, 404, "{other}");
