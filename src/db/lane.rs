@@ -20,6 +20,10 @@ const WAITING_PER_CONNECTION: usize = 32;
 /// At least so many may wait, however small the pool.
 const WAITING_AT_LEAST: usize = 256;
 
+/// The longest that a caller waits for a permit. Who would wait longer is better told so while it can still try
+/// elsewhere.
+const QUEUE_WAIT: Duration = Duration::from_secs(5);
+
 /// How long a caller that holds a permit waits for a connection to be made.
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
 
@@ -54,12 +58,13 @@ impl Lane {
         }
     }
 
-    /// Waits for a permit until the deadline. Refuses at once where as many wait as may.
+    /// Waits for a permit, for a while and not past the deadline. Refuses at once where as many wait as may.
     pub(super) async fn permit(self: &Arc<Self>, deadline: Instant) -> Result<Permit, Error> {
         let permit = if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             permit
         } else {
             let _place = Place::take(self).ok_or_else(|| self.refused())?;
+            let deadline = deadline.min(Instant::now() + QUEUE_WAIT);
             let acquired = tokio::time::timeout_at(deadline.into(), Arc::clone(&self.permits).acquire_owned()).await;
             acquired.ok().and_then(Result::ok).ok_or_else(|| self.refused())?
         };

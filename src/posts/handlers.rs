@@ -34,9 +34,8 @@ pub async fn list_posts(request: HttpRequest, db: Data<Db>) -> Result<HttpRespon
     let page = PageRequest::read(&mut parameters);
     parameters.finish()?;
     let items = db.read(move |connection| Ok::<_, Problem>(store::list(connection, page.limit)?)).await?;
-    let mut response = HttpResponse::Ok();
-    cache_control(&mut response, items.iter().all(|post| post.published));
-    Ok(response.json(PostPage { items, next_cursor: None }))
+    let public = items.iter().all(|post| post.published);
+    Ok(cache_control(&mut HttpResponse::Ok(), public).json(PostPage { items, next_cursor: None }))
 }
 
 /// Create a post
@@ -82,11 +81,11 @@ pub async fn get_post(
 ) -> Result<HttpResponse, Problem> {
     Parameters::of(&request).finish()?;
     let post = db.read(move |connection| existing(store::find(connection, id)?)).await?;
-    let not_modified = conditions.not_modified(&post.validators())?;
-    let is_current = not_modified.is_some();
-    let mut response = not_modified.unwrap_or_else(HttpResponse::Ok);
-    cache_control(&mut response, post.published);
-    Ok(if is_current { response.finish() } else { with_validators(&mut response, &post).json(post) })
+    if let Some(mut not_modified) = conditions.not_modified(&post.validators())? {
+        return Ok(cache_control(&mut not_modified, post.published).finish());
+    }
+    let mut response = HttpResponse::Ok();
+    Ok(with_validators(cache_control(&mut response, post.published), &post).json(post))
 }
 
 /// Replace a post
@@ -190,6 +189,6 @@ fn with_validators<'a>(response: &'a mut HttpResponseBuilder, post: &Post) -> &'
 }
 
 /// What everybody may see may be kept, and is asked for again before it is shown; the rest is never kept.
-fn cache_control(response: &mut HttpResponseBuilder, public: bool) {
-    response.insert_header((header::CACHE_CONTROL, if public { "no-cache" } else { "no-store" }));
+fn cache_control(response: &mut HttpResponseBuilder, public: bool) -> &mut HttpResponseBuilder {
+    response.insert_header((header::CACHE_CONTROL, if public { "no-cache" } else { "no-store" }))
 }

@@ -119,9 +119,9 @@ impl Post {
         Validators { id: self.id, version: self.version, updated_on: self.updated_on }
     }
 
-    /// Whether `content` is what this post already says.
-    fn says(&self, content: &NewPost) -> bool {
-        let NewPost { title, author, content, published } = content;
+    /// Whether the post says that already.
+    fn says(&self, new: &NewPost) -> bool {
+        let NewPost { title, author, content, published } = new;
         self.title == *title && self.author == *author && self.content == *content && self.published == *published
     }
 
