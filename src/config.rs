@@ -1,6 +1,5 @@
 //! Every setting, in one place: its flag, its variable, its default, its check. A flag wins over a variable.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,7 +21,8 @@ pub struct Settings {
 
     /// Which database: `postgres://user@host/database`, or `sqlite:` and the path of a file
     /// [default: posts.db in the data folder].
-    #[arg(long, env = "DATABASE_URL", global = true, hide_env_values = true, value_name = "URL", value_parser = secret)]
+    #[arg(long, env = "DATABASE_URL", global = true, hide_env_values = true, value_name = "URL")]
+    // As text: what is refused while it is parsed is quoted, and this may hold a password.
     database_url: Option<SecretString>,
 
     /// A file that holds the PostgreSQL password, so that the URL need not.
@@ -237,12 +237,6 @@ fn make_private_folder(folder: &std::path::Path) -> std::io::Result<()> {
 fn bind(text: &str) -> Result<SocketAddr, String> {
     let mut addresses = text.to_socket_addrs().map_err(|_| "write an address and a port, as 127.0.0.1:8080")?;
     addresses.next().ok_or_else(|| "the name has no address".to_owned())
-}
-
-/// Not checked here: a refusal would quote it.
-#[expect(clippy::unnecessary_wraps, reason = "clap's shape of a parser")]
-fn secret(text: &str) -> Result<SecretString, Infallible> {
-    Ok(text.into())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -29,23 +29,27 @@ pub struct Validators {
 }
 
 impl Validators {
-    /// The strong entity tag of the plain representation. Variants of the same version carry a suffix after
-    /// a `;`, as `"7.3;gzip"`.
-    fn etag(&self) -> String {
-        format!("\"{}.{}\"", self.id, self.version)
+    /// What is between the quotes of the plain representation's tag.
+    fn opaque(&self) -> String {
+        format!("{}.{}", self.id, self.version)
+    }
+
+    /// The strong entity tag. Variants of the same version carry a suffix after a `;`, as `"7.3;gzip"`.
+    fn etag(&self, variant: Option<&str>) -> String {
+        let suffix = variant.map(|variant| format!(";{variant}")).unwrap_or_default();
+        format!("\"{}{suffix}\"", self.opaque())
     }
 
     /// Whether a tag is this version's, in any variant.
     fn is_tagged(&self, tag: &EntityTag) -> bool {
-        let version = tag.opaque.split(';').next().unwrap_or_default();
-        *version == format!("{}.{}", self.id, self.version)
+        tag.opaque.split(';').next() == Some(self.opaque().as_str())
     }
 
     /// `ETag` and `Last-Modified`.
     #[must_use]
     pub fn headers(&self) -> [(HeaderName, HeaderValue); 2] {
         let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
-        [(header::ETAG, value(&self.etag())), (header::LAST_MODIFIED, value(&http_date(self.updated_on)))]
+        [(header::ETAG, value(&self.etag(None))), (header::LAST_MODIFIED, value(&http_date(self.updated_on)))]
     }
 }
 
@@ -81,9 +85,9 @@ impl ReadConditions {
     pub fn not_modified(&self, current: &Validators) -> Result<Option<HttpResponseBuilder>, Problem> {
         self.conditions.check_match(current)?;
         let etag = match (&self.conditions.if_none_match, self.conditions.if_modified_since) {
-            (Some(TagList::Any), _) => Some(self.etag(current)),
+            (Some(TagList::Any), _) => Some(current.etag(self.coding)),
             (Some(TagList::These(tags)), _) => tags.iter().find(|tag| current.is_tagged(tag)).map(EntityTag::strong),
-            (None, Some(since)) if current.updated_on.seconds() <= since => Some(self.etag(current)),
+            (None, Some(since)) if current.updated_on.seconds() <= since => Some(current.etag(self.coding)),
             _ => None,
         };
         Ok(etag.map(|etag| {
@@ -92,14 +96,6 @@ impl ReadConditions {
             response.insert_header((header::LAST_MODIFIED, http_date(current.updated_on)));
             response
         }))
-    }
-
-    /// The tag that the 200 would have had.
-    fn etag(&self, current: &Validators) -> String {
-        match self.coding {
-            Some(coding) => format!("\"{}.{};{coding}\"", current.id, current.version),
-            None => current.etag(),
-        }
     }
 }
 

@@ -52,7 +52,7 @@ pub async fn observe(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let request_id = request_id(request.headers());
-    let client = client::address(request.request()).map(|address| address.to_string());
+    let client = client::address(request.request()).map(tracing::field::display);
     let method = request.method().clone();
     let draining = request.app_data::<Data<Draining>>().is_some_and(|draining| draining.is_on());
 
