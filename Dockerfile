@@ -1,4 +1,4 @@
-# The service on PostgreSQL or on an embedded SQLite file in /data:
+# The service on PostgreSQL or on an embedded SQLite file in /data, with the signing key beside it:
 #   docker build -t posts . && docker run --rm -p 127.0.0.1:8080:8080 -v posts-data:/data posts
 # Settings are given as variables rather than as arguments, so that the health check below sees the same ones.
 

@@ -1,13 +1,18 @@
 //! Every setting, in one place: its flag, its variable, its default, its check. A flag wins over a variable.
 
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::auth::{self, SigningKey, SigningKeys};
 use crate::db::{DatabaseUrl, Options};
 use crate::http::client::TrustedProxies;
 use crate::http::json::BodyLimits;
@@ -40,6 +45,20 @@ pub struct Settings {
     /// Whether to bring an old schema up to date at start, or to refuse it.
     #[arg(long, env = "POSTS_MIGRATE", global = true, default_value = "on", value_name = "ON|OFF")]
     migrate: Switch,
+
+    /// A file with a private key (Ed25519, PEM) that signs access tokens, as `posts key generate` makes one. The first
+    /// signs, and what any of them signed counts. Repeatable; in the variable, separated by commas
+    /// [default: made in the data folder; on PostgreSQL there is none].
+    #[arg(long, env = "POSTS_SIGNING_KEYS", global = true, value_delimiter = ',', action = ArgAction::Append, value_name = "FILE")]
+    signing_key: Vec<PathBuf>,
+
+    /// The `iss` of access tokens: the same on every server.
+    #[arg(long, env = "POSTS_ISSUER", global = true, default_value = "posts", value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    issuer: String,
+
+    /// The `aud` of access tokens: the same on every server.
+    #[arg(long, env = "POSTS_AUDIENCE", global = true, default_value = "posts", value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    audience: String,
 
     /// The address under which clients reach the service, where that is not the one it listens on.
     #[arg(long, env = "POSTS_PUBLIC_URL", global = true, value_name = "URL", value_parser = public_url)]
@@ -126,6 +145,8 @@ pub struct Config {
     pub bind: SocketAddr,
     /// The database.
     pub database: Options,
+    /// What access tokens are signed with.
+    pub auth: auth::Options,
     /// The address under which clients reach the service, without a slash at the end.
     pub public_url: Option<String>,
     /// The origins whose pages may call the service; `*` stands for all.
@@ -154,42 +175,14 @@ pub struct LogConfig {
 }
 
 impl Settings {
-    /// Checks what only shows when settings are seen together, and makes the data folder where the embedded
-    /// database needs it.
+    /// Checks what only shows when settings are seen together, and makes what is missing in the data folder.
     pub fn check(self) -> Result<Config, InvalidSetting> {
-        let mut url = if let Some(url) = self.database_url {
-            DatabaseUrl::parse(url.expose_secret()).map_err(|error| InvalidSetting(error.to_string()))?
-        } else {
-            make_private_folder(&self.data_dir).map_err(|error| {
-                let folder = self.data_dir.display();
-                InvalidSetting(format!(
-                    "the data folder {folder} cannot be made ({error}): choose another with --data-dir"
-                ))
-            })?;
-            DatabaseUrl::sqlite(&self.data_dir.join("posts.db"))
-        };
-        if let DatabaseUrl::Sqlite(path) = &url
-            && path.parent().is_some_and(|folder| !folder.is_dir())
-        {
-            return Err(InvalidSetting(format!("there is no folder for {}: make it first", path.display())));
-        }
-        if let Some(file) = self.database_password_file {
-            let password = std::fs::read_to_string(&file).map_err(|error| {
-                InvalidSetting(format!(
-                    "the password file {} cannot be read ({error}): name one that can",
-                    file.display()
-                ))
-            })?;
-            url = url.with_password(password.trim_end_matches(['\r', '\n']));
-        }
+        let database = self.database()?;
+        let keys = self.signing_keys(&database.url)?;
         Ok(Config {
             bind: self.bind,
-            database: Options {
-                url,
-                pool_size: self.pool_size,
-                timeout: self.request_timeout,
-                migrate: self.migrate == Switch::On,
-            },
+            database,
+            auth: auth::Options { keys, issuer: self.issuer, audience: self.audience },
             public_url: self.public_url,
             cors_origins: self.cors_origin,
             trusted_proxies: TrustedProxies(self.trusted_proxy),
@@ -198,6 +191,86 @@ impl Settings {
             head_timeout: self.head_timeout,
             grace: self.grace,
             drain_delay: self.drain_delay,
+        })
+    }
+
+    /// Checks what concerns the database alone, and makes the data folder where the embedded one needs it.
+    pub fn database(&self) -> Result<Options, InvalidSetting> {
+        let mut url = if let Some(url) = &self.database_url {
+            DatabaseUrl::parse(url.expose_secret()).map_err(|error| InvalidSetting(error.to_string()))?
+        } else {
+            self.make_data_folder()?;
+            DatabaseUrl::sqlite(&self.data_dir.join("posts.db"))
+        };
+        if let DatabaseUrl::Sqlite(path) = &url
+            && path.parent().is_some_and(|folder| !folder.is_dir())
+        {
+            return Err(InvalidSetting(format!("there is no folder for {}: make it first", path.display())));
+        }
+        if let Some(file) = &self.database_password_file {
+            let password = std::fs::read_to_string(file).map_err(|error| {
+                InvalidSetting(format!(
+                    "the password file {} cannot be read ({error}): name one that can",
+                    file.display()
+                ))
+            })?;
+            url = url.with_password(password.trim_end_matches(['\r', '\n']));
+        }
+        Ok(Options {
+            url,
+            pool_size: self.pool_size,
+            timeout: self.request_timeout,
+            migrate: self.migrate == Switch::On,
+        })
+    }
+
+    /// Reads the signing keys. Where none is named, the embedded database's server has one of its own; servers that
+    /// share a database must share their keys, so there they have to be named.
+    fn signing_keys(&self, url: &DatabaseUrl) -> Result<SigningKeys, InvalidSetting> {
+        let own;
+        let files = match &self.signing_key[..] {
+            [] if url.is_sqlite() => {
+                own = [self.own_signing_key()?];
+                &own
+            }
+            files => files,
+        };
+        let keys = files.iter().map(|file| {
+            let refuse = |why: &dyn fmt::Display| {
+                let file = file.display();
+                InvalidSetting(format!("the signing key {file} {why}: make one with `posts key generate > {file}`"))
+            };
+            let text = std::fs::read_to_string(file).map_err(|error| refuse(&format!("cannot be read ({error})")))?;
+            SigningKey::from_pem(&text).map_err(|error| refuse(&error))
+        });
+        SigningKeys::new(keys.collect::<Result<_, _>>()?).ok_or_else(|| {
+            let mend =
+                "make one with `posts key generate > signing-key.pem`, and name it with --signing-key signing-key.pem";
+            InvalidSetting(format!("servers that share a PostgreSQL must share a signing key: {mend}"))
+        })
+    }
+
+    /// The file of the server's own signing key, which is made where it is missing.
+    fn own_signing_key(&self) -> Result<PathBuf, InvalidSetting> {
+        self.make_data_folder()?;
+        let file = self.data_dir.join("signing-key.pem");
+        if !file.exists() {
+            let refuse = |why: &dyn fmt::Display| {
+                InvalidSetting(format!(
+                    "the signing key {} cannot be made ({why}): name one with --signing-key",
+                    file.display()
+                ))
+            };
+            let pem = SigningKey::generate().map_err(|error| refuse(&error))?;
+            write_private_file(&file, &pem).map_err(|error| refuse(&error))?;
+        }
+        Ok(file)
+    }
+
+    fn make_data_folder(&self) -> Result<(), InvalidSetting> {
+        make_private_folder(&self.data_dir).map_err(|error| {
+            let folder = self.data_dir.display();
+            InvalidSetting(format!("the data folder {folder} cannot be made ({error}): choose another with --data-dir"))
         })
     }
 
@@ -226,7 +299,24 @@ pub fn local(bound: SocketAddr) -> SocketAddr {
     if bound.ip().is_unspecified() { SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), bound.port()) } else { bound }
 }
 
-fn make_private_folder(folder: &std::path::Path) -> std::io::Result<()> {
+/// Writes a file that nobody else may read, all of it or none. Leaves alone what another has written meanwhile.
+fn write_private_file(file: &Path, text: &str) -> io::Result<()> {
+    let draft = file.with_extension(std::process::id().to_string());
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut written = options.open(&draft)?;
+    let outcome = written.write_all(text.as_bytes()).and_then(|()| written.sync_all());
+    let outcome = outcome.and_then(|()| match std::fs::hard_link(&draft, file) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    });
+    std::fs::remove_file(&draft)?;
+    outcome
+}
+
+fn make_private_folder(folder: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::{HeaderBuilder, ObjectBuilder, OpenApi as Document, RefOr, ServerBuilder, Type};
+use utoipa::openapi::schema::AdditionalProperties;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, HeaderBuilder, ObjectBuilder, OpenApi as Document, RefOr, Schema, ServerBuilder, Type};
 use utoipa::{Modify, OpenApi};
 
 use crate::http::patch::JsonPatch;
 use crate::http::problem::{Fault, ProblemBody};
 use crate::http::responses;
-use crate::{meta, posts};
+use crate::{api_keys, auth, meta, posts, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,6 +21,9 @@ use crate::{meta, posts};
         description = "A JSON REST service over posts.\n\n\
             No update is lost: a post has an `ETag`, and a write with `If-Match` is refused with 412 where the post is no \
             longer what the writer read.\n\n\
+            Everybody may read what is published. For anything else send a token: sign in at `/auth/login` for an access token, \
+            or make an API key. A role may do what those before it may: `reader`, `author`, `editor`, `admin`; \
+            an operation's `x-required-role` is the least that it takes.\n\n\
             Every failure is a `Problem` (RFC 9457, `application/problem+json`), whose `type` leads to a page that explains it. \
             Every answer has an `X-Request-Id`.",
         contact(name = "The posts project"),
@@ -26,17 +31,25 @@ use crate::{meta, posts};
     ),
     tags(
         (name = "posts", description = "Posts: list, read, create, change, delete."),
+        (name = "auth", description = "Sign in and out, with an e-mail and a password."),
+        (name = "api-keys", description = "Keys for programs that call in one's name."),
+        (name = "users", description = "Users: who may sign in, and what they may do."),
         (name = "service", description = "What the service says of itself."),
     ),
     paths(
         posts::list_posts, posts::create_post, posts::get_post, posts::replace_post, posts::update_post, posts::delete_post,
+        auth::login, auth::refresh, auth::logout, auth::me, auth::change_password, auth::set_up, auth::jwks,
+        api_keys::list_api_keys, api_keys::create_api_key, api_keys::delete_api_key,
+        users::list_users, users::create_user, users::get_user, users::update_user, users::delete_user,
         meta::index, meta::live, meta::ready, meta::metrics,
     ),
     components(
-        schemas(ProblemBody<'_>, Fault, posts::PostReplacement, posts::PostMergePatch, JsonPatch),
-        responses(posts::PostState),
+        schemas(
+            ProblemBody<'_>, Fault, posts::PostReplacement, posts::PostMergePatch, JsonPatch, users::UserMergePatch,
+        ),
+        responses(posts::PostState, users::UserState),
     ),
-    modifiers(&SharedResponses, &RequestId),
+    modifiers(&SharedResponses, &RequestId, &ClosedBodies, &Bearer),
 )]
 struct Api;
 
@@ -44,8 +57,6 @@ struct Api;
 #[must_use]
 pub fn document(public_url: Option<&str>) -> Document {
     let mut document = Api::openapi();
-    // Said outright: no operation asks who is calling.
-    document.security = Some(Vec::new());
     document.servers = Some(vec![ServerBuilder::new().url(public_url.unwrap_or("/")).build()]);
     document
 }
@@ -93,6 +104,51 @@ impl Modify for RequestId {
         for response in own.chain(shared) {
             if let RefOr::T(response) = response {
                 response.headers.insert("X-Request-Id".to_owned(), header().into());
+            }
+        }
+    }
+}
+
+/// Says of the bodies of requests that they have no other fields, which the server refuses.
+struct ClosedBodies;
+
+impl Modify for ClosedBodies {
+    fn modify(&self, document: &mut Document) {
+        let contents = operations(document).filter_map(|operation| match &operation.request_body {
+            Some(RefOr::T(body)) => Some(body.content.values()),
+            _ => None,
+        });
+        let names: BTreeSet<String> = contents
+            .flatten()
+            .filter_map(|content| match content {
+                RefOr::T(Content { schema: Some(RefOr::Ref(reference)), .. }) => Some(&reference.ref_location),
+                _ => None,
+            })
+            .filter_map(|location| location.rsplit('/').next().map(str::to_owned))
+            .collect();
+        let Some(components) = &mut document.components else { return };
+        for (_, schema) in components.schemas.iter_mut().filter(|(name, _)| names.contains(name.as_str())) {
+            if let RefOr::T(Schema::Object(object)) = schema {
+                object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+            }
+        }
+    }
+}
+
+/// Adds the one way of saying who is calling, and to each operation's text the role that it needs.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut Document) {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "An access token (a JWT, from `/auth/login`) or an API key (`posts_…`, from `/api-keys`).",
+        ));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        for operation in document.paths.paths.values_mut().flat_map(path_operations_mut) {
+            let role = operation.extensions.as_ref().and_then(|extensions| extensions.get("x-required-role")?.as_str());
+            if let Some(sentence) = role.map(|role| format!("\n\nNeeds the role `{role}`, or one that may do more.")) {
+                operation.description.get_or_insert_default().push_str(&sentence);
             }
         }
     }

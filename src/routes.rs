@@ -5,18 +5,37 @@ use actix_web::web::{self, ServiceConfig};
 
 use crate::http::endpoint::Endpoint;
 use crate::http::problem::Problem;
-use crate::{meta, posts};
+use crate::{api_keys, auth, meta, posts, users};
 
 /// Registers the map.
 pub fn configure(app: &mut ServiceConfig) {
-    app.service(Endpoint::api("/posts").on(Method::GET, posts::list_posts).on(Method::POST, posts::create_post))
+    // Those that depend on who is calling.
+    let api = |path| Endpoint::api(path).behind(auth::authenticate);
+    app.service(api("/posts").on(Method::GET, posts::list_posts).on(Method::POST, posts::create_post))
         .service(
-            Endpoint::api("/posts/{id}")
+            api("/posts/{id}")
                 .on(Method::GET, posts::get_post)
                 .on(Method::PUT, posts::replace_post)
                 .on(Method::PATCH, posts::update_post)
                 .on(Method::DELETE, posts::delete_post),
         )
+        .service(api("/users").on(Method::GET, users::list_users).on(Method::POST, users::create_user))
+        .service(
+            api("/users/{id}")
+                .on(Method::GET, users::get_user)
+                .on(Method::PATCH, users::update_user)
+                .on(Method::DELETE, users::delete_user),
+        )
+        .service(api("/api-keys").on(Method::GET, api_keys::list_api_keys).on(Method::POST, api_keys::create_api_key))
+        .service(api("/api-keys/{id}").on(Method::DELETE, api_keys::delete_api_key))
+        .service(api("/auth/me").on(Method::GET, auth::me))
+        .service(api("/auth/password").on(Method::PUT, auth::change_password))
+        // Those that bring their own proof: a token that has expired is no reason to refuse to replace it.
+        .service(Endpoint::api("/auth/login").on(Method::POST, auth::login))
+        .service(Endpoint::api("/auth/refresh").on(Method::POST, auth::refresh))
+        .service(Endpoint::api("/auth/logout").on(Method::POST, auth::logout))
+        .service(Endpoint::api("/auth/setup").on(Method::POST, auth::set_up))
+        .service(Endpoint::api("/.well-known/jwks.json").on(Method::GET, auth::jwks))
         .service(Endpoint::page("/").on(Method::GET, meta::index))
         .service(Endpoint::page("/admin").on(Method::GET, meta::admin))
         .service(Endpoint::page("/docs").on(Method::GET, meta::console))

@@ -10,8 +10,10 @@ use actix_web::http::header::{self, HeaderName};
 use actix_web::middleware::{Compress, Condition, from_fn};
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
+use crate::auth::Auth;
+use crate::auth::setup::{self, SetupState};
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::migrations::PrepareError;
@@ -33,6 +35,9 @@ pub enum StartError {
     /// The database is there and cannot be used.
     #[error("{0}")]
     Database(#[from] PrepareError),
+    /// The system gives no threads.
+    #[error("no thread can be started ({0}): allow this user more processes")]
+    Threads(io::Error),
     /// A fault of the program's.
     #[error("the OpenAPI document cannot be rendered: {0}")]
     Document(#[from] serde_json::Error),
@@ -43,6 +48,7 @@ pub struct Server {
     running: actix_web::dev::Server,
     address: SocketAddr,
     stop: Stop,
+    setup: Option<oneshot::Receiver<SetupState>>,
 }
 
 /// Tells a server to stop, from anywhere.
@@ -63,12 +69,24 @@ impl Server {
     pub async fn build(config: Config) -> Result<Self, StartError> {
         let metrics = Metrics::install();
         let db = Db::new(config.database.clone());
-        match db.prepare().await {
+        let auth = Data::new(Auth::start(config.auth.clone()).map_err(StartError::Threads)?);
+        let prepared = match db.prepare().await {
             Err(PrepareError::Unreachable(reason)) if !db.url().is_sqlite() => {
                 tracing::warn!(reason, "the database cannot be reached; trying again until it can");
-                tokio::spawn(prepare_in_time(db.clone()));
+                false
             }
-            outcome => outcome?,
+            outcome => outcome.map(|()| true)?,
+        };
+
+        let (setup, setup_found) = oneshot::channel();
+        if prepared {
+            begin(auth.clone(), db.clone(), setup).await;
+        } else {
+            let (auth, db) = (auth.clone(), db.clone());
+            tokio::spawn(async move {
+                prepare_in_time(&db).await;
+                begin(auth, db, setup).await;
+            });
         }
 
         let draining = Draining::default();
@@ -83,6 +101,7 @@ impl Server {
             let cors = Condition::new(speaks_cors, cors(&config.cors_origins));
             App::new()
                 .app_data(Data::new(db.clone()))
+                .app_data(auth.clone())
                 .app_data(Data::new(body))
                 .app_data(Data::new(RequireIfMatch(config.require_if_match)))
                 .app_data(Data::new(config.trusted_proxies.clone()))
@@ -105,7 +124,7 @@ impl Server {
         .map_err(|error| StartError::Bind(bind, error))?;
 
         let address = server.addrs().first().copied().unwrap_or(bind);
-        Ok(Self { running: server.run(), address, stop: Stop(stop) })
+        Ok(Self { running: server.run(), address, stop: Stop(stop), setup: Some(setup_found) })
     }
 
     /// Where the server listens, with the port that it really has.
@@ -120,14 +139,31 @@ impl Server {
         self.stop.clone()
     }
 
+    /// Whether there is somebody who can sign in, and how the first admin is made: as soon as the database has been
+    /// reached. `None` to who asks twice.
+    pub fn setup(&mut self) -> impl Future<Output = Option<SetupState>> + use<> {
+        let setup = self.setup.take();
+        async { setup?.await.ok() }
+    }
+
     /// Serves until it is stopped and what was in flight is done.
     pub async fn run(self) -> io::Result<()> {
         self.running.await
     }
 }
 
+/// What is done once the database is ready.
+async fn begin(auth: Data<Auth>, db: Db, setup: oneshot::Sender<SetupState>) {
+    match setup::look(&db).await {
+        // Who started the server may not want to know.
+        Ok(state) => drop(setup.send(state)),
+        Err(problem) => tracing::warn!(cause = problem.cause(), "whether there is a user could not be found out"),
+    }
+    tokio::spawn(async move { auth.keep_house(&db).await });
+}
+
 /// Tries to prepare the database until that succeeds. Says so when the reason for a failure changes.
-async fn prepare_in_time(db: Db) {
+async fn prepare_in_time(db: &Db) {
     let mut last = String::new();
     loop {
         tokio::time::sleep(RECONNECT_PAUSE).await;

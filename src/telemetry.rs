@@ -66,6 +66,8 @@ impl Metrics {
         describe_gauge!("posts_db_connections_in_use", "Connections that requests hold.");
         describe_gauge!("posts_db_requests_waiting", "Requests that wait for a connection.");
         describe_counter!("posts_db_requests_refused_total", "Requests refused because too many waited, or too long.");
+        describe_gauge!("posts_passwords_waiting", "Passwords that wait to be hashed or checked.");
+        describe_counter!("posts_limits_refused_total", "Requests refused because too many like them failed.");
         let process = Collector::default();
         process.describe();
         Some(Self { recorded, process })

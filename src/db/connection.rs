@@ -1,5 +1,7 @@
 //! A connection to either database, and how one is made, kept and thrown away.
 
+use std::fs::File;
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -152,6 +154,7 @@ pub(super) fn establish(url: &DatabaseUrl, timeout: Option<Duration>) -> Result<
         DatabaseUrl::Sqlite(path) => {
             let path =
                 path.to_str().ok_or_else(|| ConnectionError::BadConnection("the path is not UTF-8".to_owned()))?;
+            make_private_file(path).map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
             let mut connection = SqliteConnection::establish(path)?;
             // The timeout first: turning on the log waits for a lock, too.
             connection
@@ -162,6 +165,21 @@ pub(super) fn establish(url: &DatabaseUrl, timeout: Option<Duration>) -> Result<
                 .map_err(ConnectionError::CouldntSetupConfiguration)?;
             Ok(DbConnection::Sqlite(connection))
         }
+    }
+}
+
+/// Makes the file where it is missing, for nobody else to read: it will hold the hashes of passwords. The files that
+/// SQLite puts beside it take after it.
+///
+/// Never opens a file that is there: to close it again would drop the locks that this process has on it.
+fn make_private_file(path: &str) -> io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

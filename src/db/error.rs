@@ -26,6 +26,12 @@ pub enum Error {
     /// There is no room left to write to. Nothing was changed.
     #[error("the database's disk is full")]
     StorageFull(#[source] QueryError),
+    /// Another row has the value that must be one row's. Nothing was changed.
+    #[error("a value is taken")]
+    Taken(#[source] QueryError),
+    /// What a row would refer to is gone. Nothing was changed.
+    #[error("what this refers to is gone")]
+    Dangling(#[source] QueryError),
     /// A query failed that should not have.
     #[error("a query failed")]
     Query(#[source] QueryError),
@@ -49,6 +55,8 @@ impl From<QueryError> for Error {
             DatabaseErrorKind::ClosedConnection
             | DatabaseErrorKind::UnableToSendCommand
             | DatabaseErrorKind::ReadOnlyTransaction => Self::ConnectionLost(error),
+            DatabaseErrorKind::UniqueViolation => Self::Taken(error),
+            DatabaseErrorKind::ForeignKeyViolation => Self::Dangling(error),
             DatabaseErrorKind::SerializationFailure => Self::Locked(error),
             // Neither library passes on a code, so the message has to do. SQLite's are never translated;
             // PostgreSQL's may be, and are then an ordinary `Query`.

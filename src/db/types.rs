@@ -1,8 +1,10 @@
 //! One SQL type for an instant, whichever database keeps it.
 
 use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, Datelike as _, DurationRound as _, SubsecRound as _, TimeDelta, Utc};
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
@@ -44,10 +46,43 @@ impl Timestamp {
         Self(Utc::now().trunc_subsecs(6))
     }
 
+    /// Reads RFC 3339, of any zone and precision. `None` for what is no instant of the years 0 to 9999.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let instant = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+        // By the number of microseconds: a leap second becomes the one after it.
+        let instant = DateTime::from_timestamp_micros(instant.timestamp_micros())?;
+        (0..=9999).contains(&instant.year()).then_some(Self(instant))
+    }
+
+    /// The begin of the hour that this is in.
+    #[must_use]
+    pub fn start_of_hour(self) -> Self {
+        Self(self.0.duration_trunc(TimeDelta::hours(1)).unwrap_or(self.0))
+    }
+
     /// Whole seconds since 1970, which is as fine as an HTTP date is.
     #[must_use]
     pub const fn seconds(self) -> i64 {
         self.0.timestamp()
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let delta = TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
+        Self(self.0.checked_add_signed(delta).unwrap_or(DateTime::<Utc>::MAX_UTC))
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        let delta = TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
+        Self(self.0.checked_sub_signed(delta).unwrap_or(DateTime::<Utc>::MIN_UTC))
     }
 }
 

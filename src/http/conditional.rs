@@ -46,10 +46,17 @@ impl Validators {
     }
 
     /// `ETag` and `Last-Modified`.
-    #[must_use]
-    pub fn headers(&self) -> [(HeaderName, HeaderValue); 2] {
+    fn headers(&self) -> [(HeaderName, HeaderValue); 2] {
         let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
         [(header::ETAG, value(&self.etag(None))), (header::LAST_MODIFIED, value(&http_date(self.updated_on)))]
+    }
+
+    /// Sets `ETag` and `Last-Modified` of an answer that has the plain representation.
+    pub fn set_on<'a>(&self, response: &'a mut HttpResponseBuilder) -> &'a mut HttpResponseBuilder {
+        for header in self.headers() {
+            response.insert_header(header);
+        }
+        response
     }
 }
 
@@ -141,7 +148,7 @@ impl Conditions {
         if faults.is_empty() {
             return Ok(conditions);
         }
-        Err(Problem::new(Code::MalformedHeader, "A header cannot be read; see `errors`.").with_faults(faults))
+        Err(Problem::malformed_header(faults))
     }
 }
 

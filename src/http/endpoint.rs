@@ -1,19 +1,24 @@
 //! A path and its operations, with what HTTP gives to every path: HEAD where there is GET, OPTIONS, and 405 with
 //! the exact `Allow` for everything else.
 
+use actix_web::body::MessageBody;
 use actix_web::dev::{AppService, HttpServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::error::Error;
 use actix_web::http::Method;
 use actix_web::http::header::{self, Accept, HeaderValue, Quality};
-use actix_web::middleware::{Next, from_fn};
+use actix_web::middleware::{Condition, Next, from_fn};
 use actix_web::{
     FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Resource, Responder, ResponseError as _, guard,
     web,
 };
+use futures_util::future::LocalBoxFuture;
 
-use super::middleware::contain_panics;
+use super::middleware::{add_vary, contain_panics};
 use super::patch;
 use super::problem::{Code, Problem};
+
+/// Looks at a request before its handler and extractors do, and may refuse it.
+pub type Gate = fn(HttpRequest) -> LocalBoxFuture<'static, Result<(), Problem>>;
 
 /// One path of the URL map.
 #[must_use]
@@ -21,17 +26,23 @@ pub struct Endpoint {
     resource: Resource,
     methods: Vec<Method>,
     json: bool,
+    gate: Option<Gate>,
 }
 
 impl Endpoint {
     /// A path whose operations answer JSON, and refuse a request that does not accept it.
     pub fn api(path: &str) -> Self {
-        Self { resource: web::resource(path), methods: Vec::new(), json: true }
+        Self { resource: web::resource(path), methods: Vec::new(), json: true, gate: None }
     }
 
     /// A path that answers something else: a page, a script, a text.
     pub fn page(path: &str) -> Self {
         Self { json: false, ..Self::api(path) }
+    }
+
+    /// Sends every request through a gate first.
+    pub fn behind(self, gate: Gate) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 
     /// Answers a method. GET answers HEAD, too.
@@ -62,9 +73,29 @@ impl HttpServiceFactory for Endpoint {
             let answer = other_methods(&request, &allow, patches);
             async { answer }
         };
-        let resource = self.resource.default_service(web::to(others)).wrap(from_fn(contain_panics));
-        if self.json { resource.wrap(from_fn(require_acceptance)).register(config) } else { resource.register(config) }
+        let gate = self.gate;
+        self.resource
+            .default_service(web::to(others))
+            .wrap(from_fn(move |request, next| pass(gate, request, next)))
+            .wrap(Condition::new(self.json, from_fn(require_acceptance)))
+            .wrap(from_fn(contain_panics))
+            .register(config);
     }
+}
+
+/// Lets through what the gate lets through. What comes back depends on the credentials, also where there were none.
+async fn pass(
+    gate: Option<Gate>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse, Error> {
+    let Some(gate) = gate else { return Ok(next.call(request).await?.map_into_boxed_body()) };
+    let mut response = match gate(request.request().clone()).await {
+        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        Err(problem) => request.into_response(problem.error_response()),
+    };
+    add_vary(response.headers_mut(), "Authorization");
+    Ok(response)
 }
 
 /// OPTIONS (RFC 9110 §9.3.7), and the refusal of what is not served here (§15.5.6).
@@ -85,7 +116,7 @@ fn other_methods(request: &HttpRequest, allow: &str, patches: bool) -> Result<Ht
 /// Refuses before anything is done: a write whose answer cannot be sent should not happen.
 async fn require_acceptance(
     request: ServiceRequest,
-    next: Next<impl actix_web::body::MessageBody + 'static>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse, Error> {
     if accepts_json(request.request()) {
         return Ok(next.call(request).await?.map_into_boxed_body());

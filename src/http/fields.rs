@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::problem::{Fault, Problem};
+use crate::db::Timestamp;
 
 /// What a string may be. Lengths are in code points, and a NUL is never allowed.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +61,7 @@ impl Fields {
         if let Some(value) = self.object.remove(name) {
             self.read_text(name, value, rule, "a string")
         } else {
-            self.faults.push(Fault::at_pointer(pointer(name), "required", format!("`{name}` is required.")));
+            self.fault(name, "required", format!("`{name}` is required."));
             None
         }
     }
@@ -82,17 +83,52 @@ impl Fields {
         }
     }
 
+    /// One of a few words that must be there.
+    pub fn choice<T>(&mut self, name: &str, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let Some(value) = self.object.remove(name) else {
+            self.fault(name, "required", format!("`{name}` is required."));
+            return None;
+        };
+        let Value::String(word) = value else { return self.wrong_type(name, "a string", &value) };
+        let chosen = parse(&word);
+        if chosen.is_none() {
+            self.fault(name, "invalid", format!("`{name}` must be {expected}."));
+        }
+        chosen
+    }
+
+    /// An instant or null, which is also what it is when it is left out.
+    pub fn nullable_instant(&mut self, name: &str) -> Option<Option<Timestamp>> {
+        let value = match self.object.remove(name) {
+            None | Some(Value::Null) => return Some(None),
+            Some(value) => value,
+        };
+        let Value::String(text) = value else { return self.wrong_type(name, "a string or null", &value) };
+        let instant = Timestamp::parse(&text);
+        if instant.is_none() {
+            self.fault(name, "invalid", format!("`{name}` must be an instant, as 2026-11-22T09:30:00Z."));
+        }
+        instant.map(Some)
+    }
+
     /// A field that the server sets. Where something is stored, the same value may be sent back.
     pub fn read_only(&mut self, name: &str, stored: Option<&Value>) {
         let Some(sent) = self.object.remove(name) else { return };
         if Some(&sent) != stored {
             let mend = if stored.is_some() { "Leave it out, or send it back as it is." } else { "Leave it out." };
-            self.faults.push(Fault::at_pointer(
-                pointer(name),
-                "read_only",
-                format!("`{name}` is set by the server. {mend}"),
-            ));
+            self.fault(name, "read_only", format!("`{name}` is set by the server. {mend}"));
         }
+    }
+
+    /// Notes a fault that these rules do not know.
+    pub fn fault(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
+        self.faults.push(Fault::at_pointer(pointer(name), code, detail));
+    }
+
+    /// Whether there is such a field.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.object.contains_key(name)
     }
 
     /// Ends the reading: what was read, or everything that is wrong.
@@ -120,7 +156,7 @@ impl Fields {
 
     fn wrong_type<T>(&mut self, name: &str, expected: &str, found: &Value) -> Option<T> {
         let detail = format!("`{name}` must be {expected}; this is {}.", kind(found));
-        self.faults.push(Fault::at_pointer(pointer(name), "wrong_type", detail));
+        self.fault(name, "wrong_type", detail);
         None
     }
 }

@@ -13,7 +13,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{HttpResponse, ResponseError as _};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _};
 use futures_util::FutureExt as _;
 use metrics::{counter, histogram};
 
@@ -44,6 +44,29 @@ impl Draining {
     }
 }
 
+/// A request's id: the caller's where it is one that a log can hold, else a new one.
+#[derive(Clone, Debug)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// The id of a request that [`observe`] has seen; empty for any other.
+    #[must_use]
+    pub fn of(request: &HttpRequest) -> String {
+        request.extensions().get::<Self>().map(|Self(id)| id.clone()).unwrap_or_default()
+    }
+
+    fn read(headers: &HeaderMap) -> Self {
+        let fits = |id: &&str| {
+            (1..=128).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        };
+        let mut lines = headers.get_all(&REQUEST_ID);
+        let only = lines.next().filter(|_| lines.next().is_none());
+        let sent = only.and_then(|id| id.to_str().ok()).filter(fits);
+        Self(sent.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned))
+    }
+}
+
 /// The outermost layer: gives the request its id, makes a problem of every failure that has no body yet, sets the
 /// headers that every answer has, writes the log's line and counts.
 pub async fn observe(
@@ -51,7 +74,8 @@ pub async fn observe(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
-    let request_id = request_id(request.headers());
+    let RequestId(request_id) = RequestId::read(request.headers());
+    request.extensions_mut().insert(RequestId(request_id.clone()));
     let client = client::address(request.request()).map(tracing::field::display);
     let method = request.method().clone();
     let draining = request.app_data::<Data<Draining>>().is_some_and(|draining| draining.is_on());
@@ -189,7 +213,7 @@ fn set_default(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
 }
 
 /// One `Vary` with each name once, however many layers had a say.
-fn add_vary(headers: &mut HeaderMap, name: &str) {
+pub(super) fn add_vary(headers: &mut HeaderMap, name: &str) {
     let mut names: Vec<String> = Vec::new();
     let said = headers.get_all(header::VARY).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     for name in said.chain([name]).map(str::trim) {
@@ -209,17 +233,6 @@ fn tag_variant(headers: &mut HeaderMap, coding: &str) {
     if let Ok(tag) = HeaderValue::from_str(&format!("{plain}{separator}{coding}\"")) {
         headers.insert(header::ETAG, tag);
     }
-}
-
-/// The caller's id where it is one that a log can hold, else a new one.
-fn request_id(headers: &HeaderMap) -> String {
-    let fits = |id: &&str| {
-        (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-    };
-    let mut lines = headers.get_all(&REQUEST_ID);
-    let only = lines.next().filter(|_| lines.next().is_none());
-    let sent = only.and_then(|id| id.to_str().ok()).filter(fits);
-    sent.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
 }
 
 fn header_size(headers: &HeaderMap) -> usize {

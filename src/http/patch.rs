@@ -5,7 +5,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 use json_patch::{PatchErrorKind, PatchOperation};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::{ArrayBuilder, ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -78,7 +78,26 @@ impl Patch {
         Ok(Self::Json(json_patch::Patch(operations.collect::<Result<_, _>>()?)))
     }
 
-    /// The document with the change. What the result must look like is the caller's to check.
+    /// The document with the change, to be read by its resource's rules.
+    ///
+    /// A member that a patch takes away leaves no trace in the result. For one that has a default that is what is
+    /// meant. Any other is left as null, which shows the reader that something was said of it: a member that the
+    /// server sets, or one that does not exist and that a merge patch gives null.
+    pub fn apply_to_resource(&self, document: Value, with_default: &[&str]) -> Result<Value, Problem> {
+        let mut names: Vec<String> = document.as_object().into_iter().flat_map(Map::keys).cloned().collect();
+        if let Self::Merge(Value::Object(members)) = self {
+            names.extend(members.keys().cloned());
+        }
+        let mut result = self.apply(document)?;
+        if let Value::Object(result) = &mut result {
+            for name in names.into_iter().filter(|name| !with_default.contains(&name.as_str())) {
+                result.entry(name).or_insert(Value::Null);
+            }
+        }
+        Ok(result)
+    }
+
+    /// The document with the change.
     pub fn apply(&self, mut document: Value) -> Result<Value, Problem> {
         match self {
             Self::Merge(patch) => json_patch::merge(&mut document, patch),

@@ -162,6 +162,12 @@ impl Fault {
         Self { pointer: Some(pointer.into()), ..Self::new(code, detail) }
     }
 
+    /// What is wrong, for people, with the mend.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// A fault of a query parameter.
     pub fn at_parameter(name: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
         Self { parameter: Some(name.into()), ..Self::new(code, detail) }
@@ -187,6 +193,12 @@ impl Problem {
         Self::new(Code::NotFound, "There is nothing at this address.")
     }
 
+    /// The answer to what should not have failed, with the cause for the log.
+    #[must_use]
+    pub fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
+        Self::of_status(StatusCode::INTERNAL_SERVER_ERROR).with_cause(cause)
+    }
+
     /// The answer for a body that breaks these rules.
     #[must_use]
     pub fn validation(faults: Vec<Fault>) -> Self {
@@ -195,6 +207,12 @@ impl Problem {
             count => format!("The request body breaks {count} rules; see `errors`."),
         };
         Self::new(Code::ValidationFailed, detail).with_faults(faults)
+    }
+
+    /// The answer for headers that cannot be read.
+    #[must_use]
+    pub fn malformed_header(faults: Vec<Fault>) -> Self {
+        Self::new(Code::MalformedHeader, "A header cannot be read; see `errors`.").with_faults(faults)
     }
 
     /// Adds what is wrong, one by one.
@@ -245,8 +263,21 @@ impl Problem {
         self.code
     }
 
+    /// What is wrong, for people, with the mend.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Each thing that is wrong with the input.
+    #[must_use]
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
     /// What the log should say of it.
-    pub(super) fn cause(&self) -> Option<&str> {
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }
 
@@ -336,8 +367,12 @@ impl From<db::Error> for Problem {
             db::Error::StorageFull(_) => {
                 (Code::InsufficientStorage, "There is no room left to store this. Nothing was changed.")
             }
+            db::Error::Taken(_) => (Code::Conflict, "Something else has this value already. Nothing was changed."),
+            db::Error::Dangling(_) => {
+                (Code::Conflict, "What this belongs to was deleted meanwhile. Nothing was changed.")
+            }
             db::Error::Query(_) | db::Error::Panicked => {
-                return Self::of_status(StatusCode::INTERNAL_SERVER_ERROR).with_cause(&error);
+                return Self::internal(&error);
             }
         };
         Self::new(code, detail).with_cause(&error)

@@ -32,6 +32,14 @@ macro_rules! groups {
 groups! {
     /// What any operation can fail with.
     CommonFailures: 406, 431, 500;
+    /// Somebody's credential, where one is sent or asked for.
+    CallerFailures: 400, 401;
+    /// An operation that is not for everybody.
+    RoleFailures: 400, 401, 403;
+    /// A setup token.
+    SetupFailures: 403;
+    /// What may fail only so often.
+    LimitFailures: 429;
     /// Looking into the database.
     DatabaseFailures: 503;
     /// Reading query parameters.
@@ -44,8 +52,9 @@ groups! {
     WriteConditionFailures: 400, 412, 428;
     /// Reading a body and checking it.
     BodyFailures: 400, 408, 413, 415, 422;
-    /// A JSON Patch whose test fails.
-    PatchTestFailures: 409;
+    /// A state that the request does not fit: a JSON Patch whose test fails, a value that is taken, a caller who is
+    /// deleted meanwhile.
+    ConflictFailures: 409;
     /// Storing something.
     StorageFailures: 507;
 }
@@ -96,8 +105,14 @@ fn response(status: u16) -> Response {
 
 fn headers(status: u16) -> &'static [(&'static str, &'static str)] {
     match status {
+        401 => &[("WWW-Authenticate", "How to say who is calling, and whether a token was sent that is not good.")],
         412 => &[("ETag", "The current state's tag.")],
         415 => &[("Accept-Patch", "On PATCH: the media types that it reads.")],
+        429 => &[
+            ("Retry-After", "After how many seconds to try again."),
+            ("RateLimit", "How much of the limit is left, and for how long."),
+            ("RateLimit-Policy", "The limit."),
+        ],
         503 => &[("Retry-After", "After how many seconds to try again.")],
         _ => &[],
     }

@@ -31,6 +31,13 @@ impl Derived {
         self
     }
 
+    /// Adds a property.
+    #[must_use]
+    pub fn with(mut self, name: &str, property: RefOr<Schema>) -> Self {
+        self.0.properties.insert(name.to_owned(), property);
+        self
+    }
+
     /// Requires properties.
     #[must_use]
     pub fn requiring(mut self, names: &[&str]) -> Self {

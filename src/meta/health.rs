@@ -26,6 +26,7 @@ pub struct Health {
 #[utoipa::path(
     get, path = "/health/live", operation_id = "checkLiveness", tag = "service",
     responses((status = 200, description = "It runs.", body = Health), CommonFailures),
+    security(()),
 )]
 pub async fn live() -> HttpResponse {
     HttpResponse::Ok().json(Health { status: "ok" })
@@ -38,6 +39,7 @@ pub async fn live() -> HttpResponse {
 #[utoipa::path(
     get, path = "/health/ready", operation_id = "checkReadiness", tag = "service",
     responses((status = 200, description = "Send requests.", body = Health), CommonFailures, DatabaseFailures),
+    security(()),
 )]
 pub async fn ready(db: Data<Db>, draining: Data<Draining>) -> Result<HttpResponse, Problem> {
     if draining.is_on() {
@@ -53,6 +55,7 @@ pub async fn ready(db: Data<Db>, draining: Data<Draining>) -> Result<HttpRespons
 #[utoipa::path(
     get, path = "/metrics", operation_id = "getMetrics", tag = "service",
     responses((status = 200, description = "All metrics.", body = String, content_type = "text/plain"), CommonFailures),
+    security(()),
 )]
 pub async fn metrics(metrics: Data<Option<Metrics>>) -> Result<HttpResponse, Problem> {
     let metrics =

@@ -52,6 +52,7 @@ pub struct Links {
         (status = 302, description = "For a browser: the admin page.", headers(("Location" = String, description = "Its address."))),
         CommonFailures,
     ),
+    security(()),
 )]
 pub async fn index(request: HttpRequest) -> HttpResponse {
     let vary = (header::VARY, "Accept");

@@ -4,18 +4,19 @@ use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 
-use super::{NewPost, Post, PostMergePatch, PostPage, PostReplacement, PostState, store};
-use crate::db::Db;
+use super::{NewPost, Post, PostMergePatch, PostPage, PostReplacement, PostState, Scope, store};
+use crate::auth::{Author, Caller, Role};
+use crate::db::{Db, DbConnection};
 use crate::http::conditional::{ReadConditions, WriteConditions};
 use crate::http::json::JsonBody;
 use crate::http::page::PageRequest;
 use crate::http::patch::{JsonPatch, Patch};
 use crate::http::path::Id;
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem};
 use crate::http::query::Parameters;
 use crate::http::responses::{
-    BodyFailures, CommonFailures, DatabaseFailures, PatchTestFailures, QueryFailures, ReadConditionFailures,
-    StorageFailures, TargetFailures, WriteConditionFailures,
+    BodyFailures, CallerFailures, CommonFailures, ConflictFailures, DatabaseFailures, QueryFailures,
+    ReadConditionFailures, RoleFailures, StorageFailures, TargetFailures, WriteConditionFailures,
 };
 
 /// List posts
@@ -26,15 +27,17 @@ use crate::http::responses::{
     params(PageRequest),
     responses(
         (status = 200, description = "A page of posts.", body = PostPage),
-        CommonFailures, DatabaseFailures, QueryFailures,
+        CommonFailures, CallerFailures, DatabaseFailures, QueryFailures,
     ),
+    security((), ("bearer" = [])),
 )]
-pub async fn list_posts(request: HttpRequest, db: Data<Db>) -> Result<HttpResponse, Problem> {
+pub async fn list_posts(caller: Caller, request: HttpRequest, db: Data<Db>) -> Result<HttpResponse, Problem> {
     let mut parameters = Parameters::of(&request);
     let page = PageRequest::read(&mut parameters);
     parameters.finish()?;
-    let items = db.read(move |connection| Ok::<_, Problem>(store::list(connection, page.limit)?)).await?;
-    let public = items.iter().all(|post| post.published);
+    let scope = Scope::of(caller.identity());
+    let items = db.read(move |connection| Ok::<_, Problem>(store::list(connection, scope, page.limit)?)).await?;
+    let public = scope == Scope::Published;
     Ok(cache_control(&mut HttpResponse::Ok(), public).json(PostPage { items, next_cursor: None }))
 }
 
@@ -50,15 +53,18 @@ pub async fn list_posts(request: HttpRequest, db: Data<Db>) -> Result<HttpRespon
             ("ETag" = String, description = "The tag of this version, for `If-Match`."),
             ("Last-Modified" = String, description = "When it last changed."),
         )),
-        CommonFailures, DatabaseFailures, BodyFailures, StorageFailures,
+        CommonFailures, RoleFailures, DatabaseFailures, BodyFailures, ConflictFailures, StorageFailures,
     ),
+    security(("bearer" = [])),
+    extensions(("x-required-role" = json!("author"))),
 )]
-pub async fn create_post(db: Data<Db>, JsonBody(body): JsonBody) -> Result<HttpResponse, Problem> {
+pub async fn create_post(caller: Author, db: Data<Db>, JsonBody(body): JsonBody) -> Result<HttpResponse, Problem> {
     let new = NewPost::read(body)?;
-    let post = db.write(move |connection| Ok::<_, Problem>(store::insert(connection, &new)?)).await?;
+    let owner = caller.id;
+    let post = db.write(move |connection| Ok::<_, Problem>(store::insert(connection, owner, &new)?)).await?;
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, format!("/posts/{}", post.id)));
-    Ok(with_validators(&mut response, &post).json(post))
+    Ok(post.validators().set_on(&mut response).json(post))
 }
 
 /// Get a post
@@ -70,22 +76,25 @@ pub async fn create_post(db: Data<Db>, JsonBody(body): JsonBody) -> Result<HttpR
     responses(
         (status = 200, response = PostState),
         (status = 304, description = "What you have is current."),
-        CommonFailures, DatabaseFailures, QueryFailures, TargetFailures, ReadConditionFailures,
+        CommonFailures, CallerFailures, DatabaseFailures, QueryFailures, TargetFailures, ReadConditionFailures,
     ),
+    security((), ("bearer" = [])),
 )]
 pub async fn get_post(
+    caller: Caller,
     request: HttpRequest,
     db: Data<Db>,
     Id(id): Id,
     conditions: ReadConditions,
 ) -> Result<HttpResponse, Problem> {
     Parameters::of(&request).finish()?;
-    let post = db.read(move |connection| existing(store::find(connection, id)?)).await?;
+    let scope = Scope::of(caller.identity());
+    let post = db.read(move |connection| existing(store::find(connection, scope, id)?)).await?;
     if let Some(mut not_modified) = conditions.not_modified(&post.validators())? {
         return Ok(cache_control(&mut not_modified, post.published).finish());
     }
     let mut response = HttpResponse::Ok();
-    Ok(with_validators(cache_control(&mut response, post.published), &post).json(post))
+    Ok(post.validators().set_on(cache_control(&mut response, post.published)).json(post))
 }
 
 /// Replace a post
@@ -98,16 +107,19 @@ pub async fn get_post(
     request_body(content = PostReplacement, description = "What the post says from now on."),
     responses(
         (status = 200, response = PostState),
-        CommonFailures, DatabaseFailures, TargetFailures, WriteConditionFailures, BodyFailures, StorageFailures,
+        CommonFailures, RoleFailures, DatabaseFailures, TargetFailures, WriteConditionFailures, BodyFailures, StorageFailures,
     ),
+    security(("bearer" = [])),
+    extensions(("x-required-role" = json!("author"))),
 )]
 pub async fn replace_post(
+    caller: Author,
     db: Data<Db>,
     Id(id): Id,
     conditions: WriteConditions,
     JsonBody(body): JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    change(&db, id, conditions, move |stored| NewPost::read_replacement(body, stored)).await
+    change(&caller, &db, id, conditions, move |stored| NewPost::read_replacement(body, stored)).await
 }
 
 /// Change a post
@@ -125,16 +137,19 @@ pub async fn replace_post(
     )),
     responses(
         (status = 200, response = PostState),
-        CommonFailures, DatabaseFailures, TargetFailures, WriteConditionFailures, BodyFailures, PatchTestFailures, StorageFailures,
+        CommonFailures, RoleFailures, DatabaseFailures, TargetFailures, WriteConditionFailures, BodyFailures, ConflictFailures, StorageFailures,
     ),
+    security(("bearer" = [])),
+    extensions(("x-required-role" = json!("author"))),
 )]
 pub async fn update_post(
+    caller: Author,
     db: Data<Db>,
     Id(id): Id,
     conditions: WriteConditions,
     patch: Patch,
 ) -> Result<HttpResponse, Problem> {
-    change(&db, id, conditions, move |stored| NewPost::read_patched(&patch, stored)).await
+    change(&caller, &db, id, conditions, move |stored| NewPost::read_patched(&patch, stored)).await
 }
 
 /// Delete a post
@@ -145,12 +160,19 @@ pub async fn update_post(
     params(Id, WriteConditions),
     responses(
         (status = 204, description = "The post is gone."),
-        CommonFailures, DatabaseFailures, TargetFailures, WriteConditionFailures, StorageFailures,
+        CommonFailures, RoleFailures, DatabaseFailures, TargetFailures, WriteConditionFailures, StorageFailures,
     ),
+    security(("bearer" = [])),
+    extensions(("x-required-role" = json!("author"))),
 )]
-pub async fn delete_post(db: Data<Db>, Id(id): Id, conditions: WriteConditions) -> Result<HttpResponse, Problem> {
+pub async fn delete_post(
+    caller: Author,
+    db: Data<Db>,
+    Id(id): Id,
+    conditions: WriteConditions,
+) -> Result<HttpResponse, Problem> {
     db.write(move |connection| {
-        let stored = existing(store::find_for_update(connection, id)?)?;
+        let stored = changeable(connection, &caller, id)?;
         conditions.check(&stored.validators())?;
         store::delete(connection, id)?;
         Ok::<_, Problem>(())
@@ -161,31 +183,38 @@ pub async fn delete_post(db: Data<Db>, Id(id): Id, conditions: WriteConditions) 
 
 /// The one way in which a stored post changes: read, checked and written in one transaction.
 async fn change(
+    caller: &Author,
     db: &Db,
     id: i64,
     conditions: WriteConditions,
     read: impl FnOnce(&Post) -> Result<NewPost, Problem> + Send + 'static,
 ) -> Result<HttpResponse, Problem> {
+    let caller = caller.clone();
     let post = db
         .write(move |connection| {
-            let stored = existing(store::find_for_update(connection, id)?)?;
+            let stored = changeable(connection, &caller, id)?;
             conditions.check(&stored.validators())?;
             let new = read(&stored)?;
             Ok::<_, Problem>(if stored.says(&new) { stored } else { store::update(connection, &stored, &new)? })
         })
         .await?;
-    Ok(with_validators(&mut HttpResponse::Ok(), &post).json(post))
+    Ok(post.validators().set_on(&mut HttpResponse::Ok()).json(post))
+}
+
+/// The post as it is until the transaction ends, for a caller who may change it.
+fn changeable(connection: &mut DbConnection, caller: &Author, id: i64) -> Result<Post, Problem> {
+    let post = existing(store::find_for_update(connection, Scope::of(Some(caller)), id)?)?;
+    if post.owner_id != Some(caller.id) && caller.role < Role::Editor {
+        return Err(Problem::new(
+            Code::Forbidden,
+            "This is for the post's owner, and for those with the role `editor`.",
+        ));
+    }
+    Ok(post)
 }
 
 fn existing(post: Option<Post>) -> Result<Post, Problem> {
     post.ok_or_else(Problem::not_found)
-}
-
-fn with_validators<'a>(response: &'a mut HttpResponseBuilder, post: &Post) -> &'a mut HttpResponseBuilder {
-    for header in post.validators().headers() {
-        response.insert_header(header);
-    }
-    response
 }
 
 /// What everybody may see may be kept, and is asked for again before it is shown; the rest is never kept.

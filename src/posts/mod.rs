@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToResponse, ToSchema};
 
+use crate::auth::{Identity, Role};
 use crate::db::Timestamp;
 use crate::db::schema::posts;
 use crate::http::conditional::Validators;
@@ -94,6 +95,37 @@ pub struct PostPage {
 )]
 pub struct PostState(#[expect(dead_code, reason = "the document's")] Post);
 
+/// Which posts a caller may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those that everybody may see.
+    Published,
+    /// Those, and those that a user owns.
+    PublishedOrOwnedBy(i64),
+    /// All.
+    All,
+}
+
+impl Scope {
+    /// What this caller may see.
+    #[must_use]
+    pub fn of(caller: Option<&Identity>) -> Self {
+        match caller {
+            Some(identity) if identity.role >= Role::Editor => Self::All,
+            Some(identity) if identity.role >= Role::Author => Self::PublishedOrOwnedBy(identity.id),
+            _ => Self::Published,
+        }
+    }
+
+    fn covers(self, post: &Post) -> bool {
+        match self {
+            Self::Published => post.published,
+            Self::PublishedOrOwnedBy(user) => post.published || post.owner_id == Some(user),
+            Self::All => true,
+        }
+    }
+}
+
 /// What a caller says of a post: all of it when it is created, and again when it is replaced.
 #[derive(AsChangeset, Clone, Debug, Insertable, PartialEq)]
 #[diesel(table_name = posts, treat_none_as_null = true)]
@@ -144,17 +176,7 @@ impl NewPost {
 
     /// Reads a stored post with a patch applied to it.
     pub fn read_patched(patch: &Patch, stored: &Post) -> Result<Self, Problem> {
-        let mut result = patch.apply(stored.document())?;
-        if let Value::Object(result) = &mut result {
-            // A field that a patch takes away leaves no trace in the result. For one of the caller's that means
-            // its default. For any other it is a fault, which null shows: of a field that the server sets, and of
-            // one that does not exist and that a merge patch gives null.
-            let merged = if let Patch::Merge(Value::Object(members)) = patch { Some(members.keys()) } else { None };
-            let named = merged.into_iter().flatten().map(String::as_str).filter(|name| !WRITABLE.contains(name));
-            for name in named.chain(READ_ONLY) {
-                result.entry(name).or_insert(Value::Null);
-            }
-        }
+        let result = patch.apply_to_resource(stored.document(), &WRITABLE)?;
         Self::read_replacement(result, stored)
     }
 

@@ -2,32 +2,40 @@
 
 use diesel::prelude::*;
 
-use super::{NewPost, Post};
+use super::{NewPost, Post, Scope};
 use crate::db::schema::posts;
 use crate::db::{DbConnection, Timestamp};
 
 /// The newest posts first.
-pub(super) fn list(connection: &mut DbConnection, limit: u32) -> QueryResult<Vec<Post>> {
-    posts::table.order((posts::created_on.desc(), posts::id.desc())).limit(limit.into()).load(connection)
+pub(super) fn list(connection: &mut DbConnection, scope: Scope, limit: u32) -> QueryResult<Vec<Post>> {
+    let posts = posts::table.order((posts::created_on.desc(), posts::id.desc())).limit(limit.into()).into_boxed();
+    let posts = match scope {
+        Scope::Published => posts.filter(posts::published),
+        Scope::PublishedOrOwnedBy(user) => posts.filter(posts::published.nullable().or(posts::owner_id.eq(user))),
+        Scope::All => posts,
+    };
+    posts.load(connection)
 }
 
-pub(super) fn find(connection: &mut DbConnection, id: i64) -> QueryResult<Option<Post>> {
-    posts::table.find(id).first(connection).optional()
+pub(super) fn find(connection: &mut DbConnection, scope: Scope, id: i64) -> QueryResult<Option<Post>> {
+    let post: Option<Post> = posts::table.find(id).first(connection).optional()?;
+    Ok(post.filter(|post| scope.covers(post)))
 }
 
 /// Finds a post and keeps others from changing it until the transaction ends.
-pub(super) fn find_for_update(connection: &mut DbConnection, id: i64) -> QueryResult<Option<Post>> {
-    match connection {
-        DbConnection::Postgres(postgres) => posts::table.find(id).for_update().first(postgres).optional(),
+pub(super) fn find_for_update(connection: &mut DbConnection, scope: Scope, id: i64) -> QueryResult<Option<Post>> {
+    let post: Option<Post> = match connection {
+        DbConnection::Postgres(postgres) => posts::table.find(id).for_update().first(postgres).optional()?,
         // The transaction has held the write lock since its begin.
-        DbConnection::Sqlite(sqlite) => posts::table.find(id).first(sqlite).optional(),
-    }
+        DbConnection::Sqlite(sqlite) => posts::table.find(id).first(sqlite).optional()?,
+    };
+    Ok(post.filter(|post| scope.covers(post)))
 }
 
-pub(super) fn insert(connection: &mut DbConnection, post: &NewPost) -> QueryResult<Post> {
+pub(super) fn insert(connection: &mut DbConnection, owner_id: i64, post: &NewPost) -> QueryResult<Post> {
     let now = Timestamp::now();
     diesel::insert_into(posts::table)
-        .values((post, posts::created_on.eq(now), posts::updated_on.eq(now)))
+        .values((post, posts::owner_id.eq(owner_id), posts::created_on.eq(now), posts::updated_on.eq(now)))
         .returning(posts::all_columns)
         .get_result(connection)
 }

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use rstest::rstest;
 use serde_json::json;
 
-use crate::harness::{Answer, Api, Database, Postgres, Sqlite, start};
+use crate::harness::{Answer, Api, Database, PASSWORD, Postgres, Sqlite, start};
 
 const CODINGS: [&str; 3] = ["gzip", "br", "zstd"];
 const ORIGIN: &str = "https://app.example";
@@ -36,7 +36,22 @@ fn names(answer: &Answer, header: &str) -> Vec<String> {
 async fn every_kind(api: &Api) -> Vec<(&'static str, u16, Answer)> {
     let created = api.post("/posts", json!({"title": "Hello"})).await;
     let tag = created.header("etag").to_owned();
+    let user = json!({"email": "ada@example.org", "password": PASSWORD, "role": "author"});
+    let login = || api.request("POST", "/auth/login").anonymous();
+    let wrong = json!({"email": "nobody@example.org", "password": "a"});
+    for _ in 0..5 {
+        assert_eq!(login().json(&wrong).await.status, 401);
+    }
     vec![
+        ("limited", 429, login().json(&wrong).await),
+        ("no token", 401, api.get("/users").anonymous().await),
+        ("bad token", 401, api.get("/posts").bearing("no-token").await),
+        ("another's right", 403, api.get("/users").by(&api.user("editor")).await),
+        ("two tokens", 400, api.get("/posts").another_header("Authorization", "Bearer x").await),
+        ("user created", 201, api.post("/users", user).await),
+        ("signed in", 200, login().json(&json!({"email": "ada@example.org", "password": PASSWORD})).await),
+        ("me", 200, api.get("/auth/me").await),
+        ("public keys", 200, api.get("/.well-known/jwks.json").anonymous().await),
         ("created", 201, created),
         ("read", 200, api.get("/posts/1").await),
         ("HEAD", 200, api.request("HEAD", "/posts/1").await),
@@ -120,22 +135,70 @@ async fn only_what_everybody_may_see_is_kept_by_caches(#[values(Sqlite, Postgres
     let api = start!(database);
     let published = api.post("/posts", json!({"title": "Hello"})).await;
     assert_eq!(published.header("cache-control"), "no-store");
-    for path in ["/posts", "/posts/1"] {
-        assert_eq!(api.get(path).await.header("cache-control"), "no-cache", "{path}");
-        assert_eq!(api.request("HEAD", path).await.header("cache-control"), "no-cache", "{path}");
-    }
     api.create(json!({"title": "Draft", "published": false})).await;
-    for path in ["/posts", "/posts/2"] {
-        assert_eq!(api.get(path).await.header("cache-control"), "no-store", "{path}");
+    let [reader, author, editor] = ["reader", "author", "editor"].map(|role| api.user(role));
+    for method in ["GET", "HEAD"] {
+        let request = |path: &str| api.request(method, path);
+        // Of these lists nothing depends on who asks; the others may hold what only some may see.
+        for (who, list, expected) in [
+            ("anonymous", request("/posts").anonymous(), "no-cache"),
+            ("reader", request("/posts").by(&reader), "no-cache"),
+            ("author", request("/posts").by(&author), "no-store"),
+            ("editor", request("/posts").by(&editor), "no-store"),
+            ("admin", request("/posts"), "no-store"),
+        ] {
+            assert_eq!(list.await.header("cache-control"), expected, "{method} {who}");
+        }
+        for read in [request("/posts/1"), request("/posts/1").by(&author), request("/posts/1").anonymous()] {
+            assert_eq!(read.await.header("cache-control"), "no-cache", "{method}");
+        }
+        for private in ["/posts/2", "/users", "/users/1", "/auth/me", "/api-keys"] {
+            let answer = request(private).await;
+            assert_eq!((answer.status, answer.header("cache-control")), (200, "no-store"), "{method} {private}");
+        }
     }
+    let key = json!({"name": "nightly import", "role": "reader"});
     for answer in [
         api.put("/posts/1", json!({"title": "Hello again"})).await,
         api.patch("/posts/1", json!({"title": "Bye"})).await,
         api.delete("/posts/1").await,
         api.get("/posts/1").await,
+        api.post("/api-keys", key).await,
+        api.post("/auth/login", json!({"email": author.email, "password": PASSWORD})).anonymous().await,
         api.get("/health/ready").await,
     ] {
         assert_eq!(answer.header("cache-control"), "no-store", "{answer:?}");
+    }
+}
+
+/// Also where nobody called: the same address answers another caller otherwise.
+#[rstest]
+#[tokio::test]
+async fn what_depends_on_the_caller_says_so(#[values(Sqlite, Postgres)] database: Database) {
+    let api = start!(database);
+    api.create(json!({"title": "Hello"})).await;
+    for path in [
+        "/posts",
+        "/posts/1",
+        "/posts/7",
+        "/users",
+        "/users/1",
+        "/users/7",
+        "/api-keys",
+        "/api-keys/7",
+        "/auth/me",
+        "/auth/password",
+    ] {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            for request in [
+                api.request(method, path),
+                api.request(method, path).anonymous(),
+                api.request(method, path).bearing("no-token"),
+            ] {
+                let answer = request.json(&json!({})).await;
+                assert!(names(&answer, "vary").contains(&"authorization".to_owned()), "{method} {path}: {answer:?}");
+            }
+        }
     }
 }
 
@@ -378,6 +441,7 @@ async fn a_page_of_a_listed_origin_may_read_every_header_of_the_contract(
 async fn cors_holds_for_every_kind_of_answer(#[values(Sqlite, Postgres)] database: Database) {
     let api = start!(database, |config| config.cors_origins = vec![ORIGIN.to_owned()]);
     api.create(json!({"title": "Hello"})).await;
+    let author = api.user("author");
     let mut without = Vec::new();
     for (kind, status, request) in [
         ("read", 200, api.get("/posts/1")),
@@ -385,6 +449,9 @@ async fn cors_holds_for_every_kind_of_answer(#[values(Sqlite, Postgres)] databas
         ("not modified", 304, api.get("/posts/1").header("If-None-Match", "*")),
         ("OPTIONS", 204, api.request("OPTIONS", "/posts")),
         ("bad query", 400, api.get("/posts?x=1")),
+        ("no token", 401, api.get("/users").anonymous()),
+        ("bad token", 401, api.get("/posts/1").bearing("no-token")),
+        ("another's right", 403, api.get("/users").by(&author)),
         ("nothing", 404, api.get("/nothing")),
         ("other method", 405, api.delete("/posts")),
         ("not acceptable", 406, api.get("/posts").header("Accept", "image/png")),
@@ -462,8 +529,10 @@ async fn a_connection_lives_on_after_an_error_or_says_that_it_does_not(#[values(
             } else {
                 (format!("Content-Length: {}", body.len()), body.to_owned())
             };
-            let head =
-                format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\n{framing}\r\n\r\n");
+            let head = format!(
+                "{method} {path} HTTP/1.1\r\nHost: x\r\n{}Content-Type: {media_type}\r\n{framing}\r\n\r\n",
+                api.authorization()
+            );
             let mut connection = api.connect().await;
             connection.send(head + &body).await;
             let answer = connection.answer(method, path.split('?').next().unwrap()).await;

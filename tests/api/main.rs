@@ -10,8 +10,11 @@
 #![expect(unreachable_pub, reason = "a test program has no outside")]
 
 mod harness;
+mod access;
 mod answers;
+mod api_keys;
 mod conditional;
+mod forgeries;
 mod life;
 mod load;
 mod openapi;
@@ -20,4 +23,10 @@ mod posts;
 mod problems;
 mod rules;
 mod schema;
+mod secrets;
 mod service;
+mod sessions;
+mod setup;
+mod sign_in;
+mod tokens;
+mod users;

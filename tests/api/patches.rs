@@ -52,7 +52,7 @@ async fn a_merge_patch_sets_what_it_has(#[values(Sqlite, Postgres)] database: Da
             json!({"author": null, "content": null, "published": true}),
         ),
         // What the server sets may be there as it was read.
-        (json!({"title": "New", "version": 1, "owner_id": null}), json!({"title": "New"})),
+        (json!({"title": "New", "version": 1, "owner_id": api.root.id}), json!({"title": "New"})),
     ] {
         for media_type in [MERGE_PATCH, "application/json", "application/json; charset=utf-8"] {
             let (before, path) = create(&api).await;
@@ -165,7 +165,7 @@ async fn a_test_that_holds_lets_the_patch_go_on(#[values(Sqlite, Postgres)] data
         ("/title", "\"T\""),
         ("/title", r#""\u0054""#),
         ("/published", "false"),
-        ("/owner_id", "null"),
+        ("/owner_id", &api.root.id.to_string()),
         // Numbers are equal when their values are.
         ("/version", "1"),
         ("/version", "1.0"),
@@ -201,6 +201,7 @@ async fn a_test_that_fails_is_a_conflict(#[values(Sqlite, Postgres)] database: D
         json!({"op": "test", "path": "/version", "value": true}),
         json!({"op": "test", "path": "/published", "value": null}),
         json!({"op": "test", "path": "/owner_id", "value": ""}),
+        json!({"op": "test", "path": "/owner_id", "value": null}),
         json!({"op": "test", "path": "/colour", "value": null}),
         json!({"op": "test", "path": "/title/0", "value": "T"}),
         json!({"op": "test", "path": "", "value": {"title": "T"}}),
@@ -254,7 +255,7 @@ async fn a_json_patch_that_cannot_be_applied_changes_nothing(#[values(Sqlite, Po
 async fn a_json_patch_whose_result_breaks_a_rule_changes_nothing(#[values(Sqlite, Postgres)] database: Database) {
     let api = start!(database);
     let (before, path) = create(&api).await;
-    let cases: [(Value, &[&str]); 15] = [
+    let cases: [(Value, &[&str]); 16] = [
         (json!([{"op": "remove", "path": "/title"}]), &["/title required"]),
         (json!([{"op": "move", "from": "/title", "path": "/author"}]), &["/title required"]),
         (json!([{"op": "replace", "path": "/title", "value": null}]), &["/title wrong_type"]),
@@ -266,7 +267,8 @@ async fn a_json_patch_whose_result_breaks_a_rule_changes_nothing(#[values(Sqlite
         (json!([{"op": "copy", "from": "", "path": "/a~1b"}]), &["/a~1b unknown_field"]),
         (json!([{"op": "replace", "path": "/id", "value": 99}]), &["/id read_only"]),
         (json!([{"op": "remove", "path": "/version"}]), &["/version read_only"]),
-        (json!([{"op": "add", "path": "/owner_id", "value": 1}]), &["/owner_id read_only"]),
+        (json!([{"op": "add", "path": "/owner_id", "value": api.root.id + 1}]), &["/owner_id read_only"]),
+        (json!([{"op": "remove", "path": "/owner_id"}]), &["/owner_id read_only"]),
         (json!([{"op": "replace", "path": "", "value": null}]), &[" wrong_type"]),
         (json!([{"op": "copy", "from": "/title", "path": ""}]), &[" wrong_type"]),
         (

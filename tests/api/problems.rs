@@ -14,7 +14,9 @@ use posts_api::http::problem::Code;
 use rstest::rstest;
 use serde_json::json;
 
-use crate::harness::{Answer, Api, Connection, Database, Postgres, Request, Sqlite, client, eventually, start};
+use crate::harness::{
+    Answer, Api, Connection, Database, PASSWORD, Postgres, Request, Sqlite, client, eventually, start,
+};
 
 /// The table as the contract has it.
 const CONTRACT: [(&str, u16); 23] = [
@@ -127,12 +129,125 @@ async fn malformed_header_a_tag_without_quotes(#[values(Sqlite, Postgres)] datab
     assert_eq!(api.get("/posts/1").await.status, 200);
 }
 
+/// Whatever is wrong with a token, the answer is the same.
+#[rstest]
+#[tokio::test]
+async fn unauthorized_without_a_token_and_with_a_bad_one(#[values(Sqlite, Postgres)] database: Database) {
+    let api = start!(database);
+    let missing = api.get("/users").anonymous().await;
+    assert_eq!((missing.status, missing.header("www-authenticate")), (401, "Bearer"));
+    assert_snapshot("unauthorized", &missing);
+    let requests = [
+        api.post("/posts", json!({"title": "Hello"})),
+        api.put("/posts/1", json!({"title": "Hello"})),
+        api.patch("/posts/1", json!({})),
+        api.delete("/posts/1"),
+        api.post("/users", json!({})),
+        api.delete("/users/1"),
+        api.post("/api-keys", json!({})),
+        api.get("/auth/me"),
+    ];
+    for request in requests {
+        let answer = request.anonymous().await;
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"), "{answer:?}");
+        answer.problem("unauthorized");
+    }
+    let elsewhere = format!("{}x", api.root.token);
+    for token in ["no-token", "a.b.c", "posts_0a1b2c3d_unknown", &elsewhere] {
+        let refused = api.get("/users").bearing(token).await;
+        assert_eq!((refused.status, refused.header("www-authenticate")), (401, "Bearer error=\"invalid_token\""));
+        assert_snapshot("unauthorized-invalid-token", &refused);
+    }
+    assert_eq!(api.get("/posts").await.json()["items"], json!([]));
+}
+
+#[rstest]
+#[tokio::test]
+async fn unauthorized_with_a_wrong_password(#[values(Sqlite, Postgres)] database: Database) {
+    let api = start!(database);
+    let login =
+        |email: &str| api.post("/auth/login", json!({"email": email, "password": "not the right one"})).anonymous();
+    for email in [&api.root.email, "nobody@example.org"] {
+        let answer = login(email).await;
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"));
+        assert_snapshot("unauthorized-wrong-password", &answer);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn forbidden_for_those_with_a_lesser_role(#[values(Sqlite, Postgres)] database: Database) {
+    let api = start!(database);
+    let post = api.create(json!({"title": "Hello"})).await;
+    let [reader, author] = ["reader", "author"].map(|role| api.user(role));
+    let answer = api.delete("/posts/1").by(&reader).await;
+    assert_eq!(answer.status, 403);
+    assert_snapshot("forbidden", &answer);
+    assert_snapshot("forbidden-not-the-owner", &api.delete("/posts/1").by(&author).await);
+    assert_snapshot("forbidden-setup", &set_up(&api).await);
+    let wrong = json!({"current_password": "not the right one", "new_password": "five other words nobody expects"});
+    assert_snapshot("forbidden-wrong-password", &api.put("/auth/password", wrong).by(&author).await);
+    let key = json!({"name": "nightly import", "role": "editor"});
+    assert_snapshot("forbidden-key", &api.post("/api-keys", key).by(&author).await);
+    assert_eq!(api.get("/posts/1").await.json(), post);
+}
+
+/// Tries to become the first admin where there is one.
+async fn set_up(api: &Api) -> Answer {
+    let body = json!({"setup_token": "unknown", "email": "eve@example.org", "password": PASSWORD});
+    api.post("/auth/setup", body).anonymous().await
+}
+
+#[rstest]
+#[tokio::test]
+async fn too_many_requests_after_too_many_that_failed(#[values(Sqlite, Postgres)] database: Database) {
+    let api = start!(database);
+    let login = || {
+        let body = json!({"email": api.root.email, "password": "not the right one"});
+        api.post("/auth/login", body).anonymous()
+    };
+    let mut tries = 0;
+    let refused = loop {
+        let answer = login().await;
+        if answer.status == 429 {
+            break answer;
+        }
+        assert_eq!(answer.status, 401);
+        tries += 1;
+    };
+    assert!((3..30).contains(&tries), "{tries}");
+    let seconds = refused.header("retry-after");
+    assert!((1..=60).contains(&seconds.parse::<u32>().unwrap()), "{seconds}");
+    assert!(refused.json()["detail"].as_str().unwrap().contains(&format!(" {seconds} seconds")), "{refused:?}");
+    let mut shown = refused.json();
+    shown["request_id"] = "(an id)".into();
+    shown["detail"] = shown["detail"].as_str().unwrap().replace(seconds, "(some)").into();
+    insta::assert_json_snapshot!("too-many-requests", shown);
+    assert_eq!(api.get("/auth/me").await.status, 200, "who is signed in goes on");
+}
+
 #[rstest]
 #[tokio::test]
 async fn not_found_whatever_the_method(#[values(Sqlite, Postgres)] database: Database) {
     let api = start!(database);
     assert_snapshot("not-found", &api.get("/posts/7").await);
-    for path in ["/nothing", "/posts/", "/Posts", "//posts", "/posts//7", "/posts/7/", "/posts/7/8", "/health"] {
+    for path in [
+        "/nothing",
+        "/posts/",
+        "/Posts",
+        "//posts",
+        "/posts//7",
+        "/posts/7/",
+        "/posts/7/8",
+        "/health",
+        "/auth",
+        "/auth/",
+        "/auth/login/",
+        "/users/",
+        "/users/7/posts",
+        "/api-keys/",
+        "/.well-known",
+    ] {
         for method in ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"] {
             assert_eq!(api.request(method, path).await.status, 404, "{method} {path}");
         }
@@ -148,12 +263,25 @@ async fn method_not_allowed_with_the_exact_allow(#[values(Sqlite, Postgres)] dat
     for (path, allowed) in [
         ("/posts", "GET, HEAD, POST, OPTIONS"),
         ("/posts/1", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+        ("/users", "GET, HEAD, POST, OPTIONS"),
+        ("/users/1", "GET, HEAD, PATCH, DELETE, OPTIONS"),
+        ("/api-keys", "GET, HEAD, POST, OPTIONS"),
+        ("/api-keys/1", "DELETE, OPTIONS"),
+        ("/auth/login", "POST, OPTIONS"),
+        ("/auth/refresh", "POST, OPTIONS"),
+        ("/auth/logout", "POST, OPTIONS"),
+        ("/auth/setup", "POST, OPTIONS"),
+        ("/auth/me", "GET, HEAD, OPTIONS"),
+        ("/auth/password", "PUT, OPTIONS"),
+        ("/.well-known/jwks.json", "GET, HEAD, OPTIONS"),
         ("/problems/internal", "GET, HEAD, OPTIONS"),
     ] {
-        for method in ["POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "get"] {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "get"] {
             if !allowed.split(", ").any(|name| name == method) {
-                let answer = api.request(method, path).await;
-                assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{method} {path}");
+                for request in [api.request(method, path), api.request(method, path).anonymous()] {
+                    let answer = request.await;
+                    assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{method} {path}");
+                }
             }
         }
     }
@@ -182,7 +310,7 @@ async fn request_timeout_a_body_that_never_ends(#[values(Sqlite, Postgres)] data
     let api = start!(database, |config| config.body.timeout = Duration::from_millis(100));
     for framing in ["Content-Length: 100", "Transfer-Encoding: chunked"] {
         let mut connection = api.connect().await;
-        connection.send(head("POST", "/posts", framing)).await;
+        connection.send(head("POST", "/posts", &(api.authorization() + framing))).await;
         let answer = connection.answer("POST", "/posts").await;
         assert_eq!(answer.status, 408);
         assert_snapshot("request-timeout", &answer);
@@ -197,7 +325,7 @@ async fn request_timeout_a_body_that_never_ends(#[values(Sqlite, Postgres)] data
 async fn request_timeout_ends_the_connection(#[values(Sqlite, Postgres)] database: Database, #[case] framing: &str) {
     let api = start!(database, |config| config.body.timeout = Duration::from_millis(100));
     let mut connection = api.connect().await;
-    connection.send(head("POST", "/posts", framing)).await;
+    connection.send(head("POST", "/posts", &(api.authorization() + framing))).await;
     let answer = connection.answer("POST", "/posts").await;
     assert_eq!((answer.status, answer.header("connection")), (408, "close"));
     connection.closes().await;
@@ -242,7 +370,7 @@ async fn content_too_large_declared_or_not(#[values(Sqlite, Postgres)] database:
     assert_snapshot("content-too-large", &declared);
 
     let mut connection = api.connect().await;
-    connection.send(head("POST", "/posts", "Transfer-Encoding: chunked")).await;
+    connection.send(head("POST", "/posts", &(api.authorization() + "Transfer-Encoding: chunked"))).await;
     connection.send(format!("{:x}\r\n{too_large}\r\n0\r\n\r\n", too_large.len())).await;
     let chunked = connection.answer("POST", "/posts").await;
     assert_eq!(chunked.status, 413);
@@ -331,6 +459,35 @@ async fn internal_a_query_that_cannot_work(#[values(Sqlite, Postgres)] database:
     }
     api.database.execute("ALTER TABLE posts RENAME COLUMN headline TO title").unwrap();
     assert_eq!(api.get("/posts/1").await.status, 200);
+}
+
+/// Who is calling cannot be found out: that is no reason to take the caller for nobody.
+#[rstest]
+#[tokio::test]
+async fn internal_a_caller_who_cannot_be_looked_up(#[values(Sqlite, Postgres)] database: Database) {
+    let api = start!(database);
+    api.create(json!({"title": "Hello"})).await;
+    let key = api.post("/api-keys", json!({"name": "nightly import", "role": "reader"})).await.json();
+    api.database.execute("ALTER TABLE users RENAME COLUMN role TO headline").unwrap();
+    let login = json!({"email": api.root.email, "password": PASSWORD});
+    let requests = [
+        api.get("/posts"),
+        api.get("/posts/1"),
+        api.get("/posts/1").bearing(key["key"].as_str().unwrap()),
+        api.post("/posts", json!({"title": "Hello"})),
+        api.get("/users"),
+        api.get("/auth/me"),
+        api.post("/auth/login", login).anonymous(),
+    ];
+    for request in requests {
+        let answer = request.await;
+        assert_eq!(answer.status, 500, "{answer:?}");
+        answer.problem("internal");
+        assert_discreet(&api, &answer);
+    }
+    assert_eq!(api.get("/posts/1").anonymous().await.status, 200, "for this nobody is looked up");
+    api.database.execute("ALTER TABLE users RENAME COLUMN headline TO role").unwrap();
+    assert_eq!(api.get("/users").await.status, 200);
 }
 
 #[rstest]

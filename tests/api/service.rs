@@ -8,12 +8,13 @@ use serde_json::json;
 use crate::harness::{Api, Database, Postgres, Program, Request, Sqlite, TestDatabase, client, eventually, start};
 
 /// Every path that is not a resource's.
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     "/",
     "/admin",
     "/docs",
     "/docs/swagger-ui.css",
     "/openapi.json",
+    "/.well-known/jwks.json",
     "/problems/conflict",
     "/health/live",
     "/health/ready",
@@ -60,7 +61,7 @@ async fn a_healthy_service_says_so(#[values(Sqlite, Postgres)] database: Databas
 #[tokio::test]
 async fn a_stopping_service_is_alive_and_not_ready(#[values(Sqlite, Postgres)] database: Database) {
     let Some(database) = TestDatabase::create(database) else { return };
-    let program = Program::new(&["--drain-delay", "600"]).env("DATABASE_URL", database.address()).serve();
+    let program = Program::on(&database, &["--drain-delay", "600"]).serve();
     let client = client();
     let get = |path: &str| Request::new(client.get(program.url(path)));
     assert_eq!(get("/health/ready").await.status, 200);
@@ -77,9 +78,12 @@ async fn a_stopping_service_is_alive_and_not_ready(#[values(Sqlite, Postgres)] d
 #[tokio::test]
 async fn metrics_tell_what_was_asked_and_what_it_cost(#[values(Sqlite, Postgres)] database: Database) {
     let Some(database) = TestDatabase::create(database) else { return };
-    let program = Program::new(&[]).env("DATABASE_URL", database.address()).serve();
+    let mut program = Program::on(&database, &[]).serve();
+    let token = program.set_up().await;
     let client = client();
-    let request = |method: &str, path: &str| Request::new(client.request(method.parse().unwrap(), program.url(path)));
+    let request = |method: &str, path: &str| {
+        Request::new(client.request(method.parse().unwrap(), program.url(path))).bearing(&token)
+    };
     for id in 1..=3 {
         let created = request("POST", "/posts").json(&json!({"title": "Hello"})).await;
         assert_eq!(created.status, 201);
@@ -88,6 +92,9 @@ async fn metrics_tell_what_was_asked_and_what_it_cost(#[values(Sqlite, Postgres)
     assert_eq!(request("GET", "/posts/4711").await.status, 404);
     assert_eq!(request("GET", "/secret-path").await.status, 404);
     assert_eq!(request("BREW", "/posts").await.status, 405);
+    assert_eq!(request("POST", "/posts").json(&json!({})).anonymous().await.status, 401);
+    let wrong = json!({"email": "nobody@example.org", "password": "not the right one"});
+    while request("POST", "/auth/login").json(&wrong).anonymous().await.status != 429 {}
 
     let answer = request("GET", "/metrics").await;
     assert_eq!(answer.status, 200);
@@ -108,6 +115,8 @@ async fn metrics_tell_what_was_asked_and_what_it_cost(#[values(Sqlite, Postgres)
         ([one, r#"method="GET""#, r#"status="200""#], 3.0),
         ([one, r#"method="GET""#, r#"status="404""#], 1.0),
         ([all, r#"method="other""#, r#"status="405""#], 1.0),
+        ([all, r#"method="POST""#, r#"status="401""#], 1.0),
+        ([r#"route="/auth/setup""#, r#"method="POST""#, r#"status="200""#], 1.0),
     ] {
         assert!((value("posts_http_requests_total", &labels) - count).abs() < f64::EPSILON, "{labels:?}\n{metrics}");
     }
@@ -115,12 +124,14 @@ async fn metrics_tell_what_was_asked_and_what_it_cost(#[values(Sqlite, Postgres)
     assert!((reads - 4.0).abs() < f64::EPSILON, "{metrics}");
     assert!(value("posts_http_request_duration_seconds_sum", &[one]) > 0.0);
     assert!(value("posts_http_request_duration_seconds_bucket", &[one, r#"le="+Inf""#]) >= 4.0);
+    assert!((value("posts_limits_refused_total", &[r#"limit="login""#]) - 1.0).abs() < f64::EPSILON, "{metrics}");
+    assert!(value("posts_passwords_waiting", &[]).abs() < f64::EPSILON, "{metrics}");
     assert!(value("posts_db_connections_max", &[]) >= 1.0);
     assert!(value("posts_db_connections_in_use", &[]) >= 0.0);
     assert!(value("process_resident_memory_bytes", &[]) > 0.0);
     assert!(value("process_cpu_seconds_total", &[]) >= 0.0);
     // A label that a caller can invent would fill the memory of whoever collects.
-    for invented in ["4711", "secret-path", "BREW"] {
+    for invented in ["4711", "secret-path", "BREW", "example.org"] {
         assert!(!metrics.contains(invented), "{invented} in\n{metrics}");
     }
 
@@ -145,7 +156,25 @@ async fn the_document_describes_this_service(#[values(Sqlite, Postgres)] databas
     assert_eq!(answer.header("content-type"), "application/json");
     let document = answer.json();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1."), "{}", document["openapi"]);
-    for path in ["/posts", "/posts/{id}", "/", "/health/live", "/health/ready", "/metrics"] {
+    for path in [
+        "/posts",
+        "/posts/{id}",
+        "/users",
+        "/users/{id}",
+        "/api-keys",
+        "/api-keys/{id}",
+        "/auth/login",
+        "/auth/refresh",
+        "/auth/logout",
+        "/auth/setup",
+        "/auth/me",
+        "/auth/password",
+        "/.well-known/jwks.json",
+        "/",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+    ] {
         assert!(document["paths"][path].is_object(), "{path}");
     }
 }

@@ -1,12 +1,13 @@
 //! A database for each test.
 
 use std::io::Write as _;
-use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 
 use diesel::connection::SimpleConnection as _;
+use diesel::deserialize::QueryableByName;
 use diesel::migration::MigrationSource;
-use diesel::{Connection as _, QueryResult};
+use diesel::{Connection as _, QueryResult, RunQueryDsl as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use posts_api::db::{DatabaseUrl, DbConnection};
 use tempfile::TempDir;
@@ -27,13 +28,30 @@ pub enum Database {
 pub struct TestDatabase {
     url: DatabaseUrl,
     address: String,
-    /// Removes the SQLite file's folder, or names the PostgreSQL database to drop.
-    place: Place,
+    /// Shared by the servers on it; the last one takes it away.
+    place: Arc<Place>,
 }
 
+/// Where it is. Removes the SQLite file's folder, or drops the PostgreSQL database.
 enum Place {
     Folder(TempDir),
     Server { name: String },
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.on_server(postgres::Server::drop_database);
+    }
+}
+
+impl Place {
+    fn on_server(&self, work: impl FnOnce(&postgres::Server, &str)) {
+        if let Self::Server { name } = self
+            && let Some(server) = postgres::server()
+        {
+            work(server, name);
+        }
+    }
 }
 
 impl TestDatabase {
@@ -51,14 +69,19 @@ impl TestDatabase {
                 let path = folder.path().join("posts.db");
                 let url = DatabaseUrl::sqlite(&path);
                 posts_api::db::migrations::run(&url).unwrap();
-                Some(Self { url, address: format!("sqlite:{}", path.display()), place: Place::Folder(folder) })
+                Some(Self { url, address: format!("sqlite:{}", path.display()), place: Place::Folder(folder).into() })
             }
             Database::Postgres => {
                 let (name, address) = postgres::server()?.create_database();
                 let url = DatabaseUrl::parse(&address).unwrap();
-                Some(Self { url, address, place: Place::Server { name } })
+                Some(Self { url, address, place: Place::Server { name }.into() })
             }
         }
+    }
+
+    /// The same database, for another server on it.
+    pub fn shared(&self) -> Self {
+        Self { url: self.url.clone(), address: self.address.clone(), place: Arc::clone(&self.place) }
     }
 
     pub fn url(&self) -> &DatabaseUrl {
@@ -72,7 +95,7 @@ impl TestDatabase {
 
     /// A connection beside the server's.
     pub fn connect(&self) -> DbConnection {
-        match &self.place {
+        match &*self.place {
             Place::Folder(folder) => {
                 let path = folder.path().join("posts.db");
                 let mut connection = diesel::SqliteConnection::establish(path.to_str().unwrap()).unwrap();
@@ -93,25 +116,46 @@ impl TestDatabase {
 
     /// Drops a PostgreSQL database while the test goes on.
     pub fn drop_it(&self) {
-        self.on_server(postgres::Server::drop_database);
+        self.place.on_server(postgres::Server::drop_database);
     }
 
     /// Makes it again, without a schema.
     pub fn create_it_empty(&self) {
-        self.on_server(postgres::Server::create_empty_database);
-    }
-
-    fn on_server(&self, work: impl FnOnce(&postgres::Server, &str)) {
-        if let Place::Server { name } = &self.place
-            && let Some(server) = postgres::server()
-        {
-            work(server, name);
-        }
+        self.place.on_server(postgres::Server::create_empty_database);
     }
 
     /// Runs statements past the server.
     pub fn execute(&self, statements: &str) -> QueryResult<()> {
         self.connect().batch_execute(statements)
+    }
+
+    /// The text that each row of a query has, in a column of that name.
+    pub fn texts(&self, query: &str) -> Vec<String> {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            text: String,
+        }
+        let rows = diesel::sql_query(query).load::<Row>(&mut self.connect()).unwrap();
+        rows.into_iter().map(|row| row.text).collect()
+    }
+
+    /// How many rows a table has for which this holds.
+    pub fn count(&self, table: &str, condition: &str) -> usize {
+        let count = self.texts(&format!("SELECT CAST(count(*) AS text) AS text FROM {table} WHERE {condition}"));
+        count[0].parse().unwrap()
+    }
+
+    /// All that a table holds, as text; bytes in hexadecimal.
+    pub fn dump(&self, table: &str) -> String {
+        let row = match &*self.place {
+            Place::Folder(_) => self.texts(&format!(
+                "SELECT group_concat('quote(' || name || ')', ' || '','' || ') AS text FROM pragma_table_info('{table}')"
+            ))[0]
+                .clone(),
+            Place::Server { .. } => format!("row_to_json({table})::text"),
+        };
+        self.texts(&format!("SELECT {row} AS text FROM {table}")).join("\n")
     }
 }
 
@@ -145,12 +189,6 @@ fn count(database: Database, runs: bool) {
         (Database::Postgres, false) => &SKIPPED,
     };
     counter.fetch_add(1, Ordering::Relaxed);
-}
-
-impl Drop for TestDatabase {
-    fn drop(&mut self) {
-        self.drop_it();
-    }
 }
 
 fn revert_all<DB: diesel::backend::Backend>(connection: &mut impl MigrationHarness<DB>, steps: EmbeddedMigrations)

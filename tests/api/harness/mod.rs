@@ -4,6 +4,8 @@
 mod database;
 mod postgres;
 mod program;
+mod sessions;
+mod users;
 mod wire;
 
 use std::net::SocketAddr;
@@ -17,7 +19,9 @@ use posts_api::server::{Server, Stop};
 
 pub use database::Database::{self, Postgres, Sqlite};
 pub use database::TestDatabase;
-pub use program::Program;
+pub use program::{Program, Running};
+pub use sessions::Session;
+pub use users::{PASSWORD, SIGNING_KEY, Token, User, auth_options, now};
 pub use wire::{Answer, Connection, Request};
 
 /// A server on a database of its own, ready for requests. Ends the test early where the database is PostgreSQL and
@@ -35,10 +39,11 @@ macro_rules! start {
 }
 pub(crate) use start;
 
-/// A running server, and a client to it.
+/// A running server, and a client to it. Requests are its root's, an admin, until they say whose they are.
 pub struct Api {
     pub address: SocketAddr,
     pub database: TestDatabase,
+    pub root: User,
     client: reqwest::Client,
     stop: Stop,
     thread: Option<JoinHandle<()>>,
@@ -47,6 +52,16 @@ pub struct Api {
 impl Api {
     /// Starts a server, in this process and as production does.
     pub fn start(database: TestDatabase, change: impl FnOnce(&mut Config)) -> Self {
+        let root = User::create(&database, "admin");
+        Self::start_with_root(database, root, change)
+    }
+
+    /// A further server on the same database.
+    pub fn another(&self, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_with_root(self.database.shared(), self.root.clone(), change)
+    }
+
+    fn start_with_root(database: TestDatabase, root: User, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(&database);
         change(&mut config);
         let (started, starting) = std::sync::mpsc::channel();
@@ -58,7 +73,7 @@ impl Api {
             });
         });
         let (address, stop) = starting.recv().expect("the server starts");
-        Self { address, database, client: client(), stop, thread: Some(thread) }
+        Self { address, database, root, client: client(), stop, thread: Some(thread) }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -67,7 +82,7 @@ impl Api {
 
     pub fn request(&self, method: &str, path: &str) -> Request {
         let method = method.parse().expect("a method");
-        Request::new(self.client.request(method, self.url(path)))
+        Request::new(self.client.request(method, self.url(path))).by(&self.root)
     }
 
     pub fn get(&self, path: &str) -> Request {
@@ -95,6 +110,11 @@ impl Api {
         self.request("DELETE", path)
     }
 
+    /// Creates a user with this role, signed in.
+    pub fn user(&self, role: &str) -> User {
+        User::create(&self.database, role)
+    }
+
     /// Creates a post, and returns it as the server stored it.
     pub async fn create(&self, body: serde_json::Value) -> serde_json::Value {
         let answer = self.post("/posts", body).await;
@@ -105,6 +125,11 @@ impl Api {
     /// A connection of its own.
     pub async fn connect(&self) -> Connection {
         Connection::open(self.address).await
+    }
+
+    /// The header line of the root's requests, for those that a test writes itself.
+    pub fn authorization(&self) -> String {
+        format!("Authorization: Bearer {}\r\n", self.root.token)
     }
 
     /// Sends bytes as they are, and returns what comes back until the server closes the connection.
@@ -145,6 +170,7 @@ fn config(database: &TestDatabase) -> Config {
             timeout: Duration::from_secs(30),
             migrate: true,
         },
+        auth: auth_options(),
         public_url: None,
         cors_origins: Vec::new(),
         trusted_proxies: TrustedProxies::default(),

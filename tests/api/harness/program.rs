@@ -3,8 +3,12 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread::JoinHandle;
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use super::{PASSWORD, SIGNING_KEY, TestDatabase};
 
 /// `posts` with arguments, in an empty folder, with none of the caller's settings.
 pub struct Program {
@@ -19,7 +23,9 @@ pub struct Running {
     pub greeting: String,
     pub folder: TempDir,
     child: Child,
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
+    /// Reads what is logged, so that the program never waits for a reader.
+    log: Option<JoinHandle<String>>,
 }
 
 impl Program {
@@ -33,8 +39,27 @@ impl Program {
         Self { command, folder }
     }
 
+    /// The same on this database, with the tests' signing key.
+    pub fn on(database: &TestDatabase, arguments: &[&str]) -> Self {
+        Self::new(arguments).with_signing_key().env("DATABASE_URL", database.address())
+    }
+
+    pub fn with_signing_key(self) -> Self {
+        let key = self.folder().join("signing-key.pem");
+        std::fs::write(&key, SIGNING_KEY).unwrap();
+        self.env("POSTS_SIGNING_KEYS", key.to_str().unwrap())
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// What it reads from standard input.
+    pub fn input(mut self, text: &str) -> Self {
+        let path = self.folder().join("stdin");
+        std::fs::write(&path, text).unwrap();
+        self.command.stdin(std::fs::File::open(path).unwrap());
         self
     }
 
@@ -48,26 +73,56 @@ impl Program {
     }
 
     /// Starts a server on a free port, and waits until it says that it listens.
-    pub fn serve(mut self) -> Running {
-        self.command.args(["--bind", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub fn serve(self) -> Running {
+        self.serve_on("127.0.0.1:0")
+    }
+
+    /// The same on an address of the test's choice.
+    pub fn serve_on(mut self, address: &str) -> Running {
+        self.command.args(["--bind", address]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut stderr = child.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut log = String::new();
+            stderr.read_to_string(&mut log).unwrap();
+            log
+        });
         let mut greeting = String::new();
         while !greeting.contains("  try ") {
-            if stdout.read_line(&mut greeting).unwrap() == 0 {
-                let mut complaint = String::new();
-                child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
-                panic!("it did not start: {complaint}");
-            }
+            let ended = stdout.read_line(&mut greeting).unwrap() == 0;
+            assert!(!ended, "it did not start: {}", log.join().unwrap());
         }
         let address = greeting.lines().next().unwrap().strip_prefix("listening on http://").unwrap().parse().unwrap();
-        Running { address, greeting, folder: self.folder, child, _stdout: stdout }
+        Running { address, greeting, folder: self.folder, child, stdout, log: Some(log) }
     }
 }
 
 impl Running {
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// The setup token, which a server without users prints once it has reached its database.
+    pub fn setup_token(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().strip_prefix("setup token: ").unwrap_or_else(|| panic!("{line}")).to_owned()
+    }
+
+    /// Makes the first admin, and returns an access token of theirs.
+    pub async fn set_up(&mut self) -> String {
+        let body = json!({"setup_token": self.setup_token(), "email": "ada@example.org", "password": PASSWORD});
+        let answer = reqwest::Client::new().post(self.url("/auth/setup")).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// What it printed since it was last read, once it has ended.
+    pub fn printed_since(&mut self) -> String {
+        let mut printed = String::new();
+        self.stdout.read_to_string(&mut printed).unwrap();
+        printed
     }
 
     pub fn signal(&self, name: &str) {
@@ -77,10 +132,16 @@ impl Running {
         assert!(status.unwrap().success());
     }
 
+    /// What else it prints until its end.
+    pub fn printed(&mut self) -> String {
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        rest
+    }
+
     /// Waits for its end: the exit status, and all that it logged.
     pub fn wait(mut self) -> (Option<i32>, String) {
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        let log = self.log.take().unwrap().join().unwrap();
         (self.child.wait().unwrap().code(), log)
     }
 }

@@ -10,13 +10,37 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
+use super::User;
+
 /// A request that is sent when awaited.
 #[must_use]
-pub struct Request(reqwest::RequestBuilder);
+pub struct Request {
+    request: reqwest::RequestBuilder,
+    token: Option<String>,
+}
 
 impl Request {
     pub fn new(request: reqwest::RequestBuilder) -> Self {
-        Self(request)
+        Self { request, token: None }
+    }
+
+    /// As this user.
+    pub fn by(self, user: &User) -> Self {
+        self.bearing(&user.token)
+    }
+
+    /// With this token or key.
+    pub fn bearing(self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self }
+    }
+
+    /// As nobody.
+    pub fn anonymous(self) -> Self {
+        Self { token: None, ..self }
+    }
+
+    fn map(self, change: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder) -> Self {
+        Self { request: change(self.request), ..self }
     }
 
     /// Sets a header, in place of one with that name.
@@ -24,26 +48,26 @@ impl Request {
         let mut headers = HeaderMap::new();
         let name: reqwest::header::HeaderName = name.parse().unwrap();
         headers.insert(name, reqwest::header::HeaderValue::from_bytes(value.as_ref()).unwrap());
-        Self(self.0.headers(headers))
+        self.map(|request| request.headers(headers))
     }
 
     /// Adds a header beside one with that name.
     pub fn another_header(self, name: &str, value: &str) -> Self {
-        Self(self.0.header(name, value))
+        self.map(|request| request.header(name, value))
     }
 
     pub fn json(self, body: &impl serde::Serialize) -> Self {
-        Self(self.0.json(body))
+        self.map(|request| request.json(body))
     }
 
     /// A body as it is, with its type.
     pub fn body(self, media_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self(self.0.body(body.into())).header("Content-Type", media_type)
+        self.map(|request| request.body(body.into())).header("Content-Type", media_type)
     }
 
     /// A body as it is, without a type.
     pub fn untyped_body(self, body: impl Into<Vec<u8>>) -> Self {
-        Self(self.0.body(body.into()))
+        self.map(|request| request.body(body.into()))
     }
 }
 
@@ -53,7 +77,11 @@ impl IntoFuture for Request {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (client, request) = self.0.build_split();
+            let request = match &self.token {
+                Some(token) => self.request.bearer_auth(token),
+                None => self.request,
+            };
+            let (client, request) = request.build_split();
             let request = request.expect("a request that can be sent");
             let (method, path) = (request.method().to_string(), request.url().path().to_owned());
             let response = client.execute(request).await.expect("an answer");
@@ -127,6 +155,9 @@ impl Answer {
         }
         assert_eq!(self.header("content-type"), "application/problem+json", "{}", context());
         assert_eq!(self.header("cache-control"), "no-store", "{}", context());
+        if self.status == 401 {
+            assert!(self.header("www-authenticate").starts_with("Bearer"), "{}", context());
+        }
         if matches!(self.status, 429 | 503) {
             assert!(self.header("retry-after").parse::<u32>().is_ok(), "{}", context());
         }

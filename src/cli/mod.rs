@@ -1,13 +1,21 @@
 //! The command line: what was asked for, and the program's exit status.
 
+mod user;
+
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::auth::setup::SetupState;
+use crate::auth::{InvalidKey, SigningKey};
 use crate::config::{Config, InvalidSetting, Settings, local};
+use crate::db::DatabaseUrl;
 use crate::db::migrations::{self, PrepareError};
+use crate::http::problem::{Code, Fault, Problem};
 use crate::server::{Server, StartError, Stop};
 use crate::{openapi, probe, telemetry};
 
@@ -32,10 +40,22 @@ enum Command {
         #[arg(long)]
         status: bool,
     },
+    /// Manage users, past the service.
+    #[command(subcommand)]
+    User(user::Command),
+    /// Make keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Print the OpenAPI document.
     Openapi,
     /// Ask a server with these settings whether it is ready: exit status 0 if so, 1 if not.
     Health,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Print a new private key for --signing-key, as PEM.
+    Generate,
 }
 
 /// Why the program ends early.
@@ -51,8 +71,24 @@ enum Failure {
     Io(#[from] io::Error),
     #[error("the OpenAPI document cannot be rendered: {0}")]
     Document(#[from] serde_json::Error),
+    #[error("the key {0}")]
+    Key(#[from] InvalidKey),
+    #[error("{}", sentences(.0))]
+    Refused(#[from] Problem),
+    #[error("there is no user with this e-mail: `posts user list` shows who there is")]
+    NoSuchUser,
     #[error("not ready: {0}")]
     Unhealthy(String),
+}
+
+impl Failure {
+    fn exit_status(&self) -> u8 {
+        match self {
+            Self::Setting(_) => 2,
+            Self::Refused(problem) if problem.code() == Code::ValidationFailed => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// Runs the program: exit status 0 when all went well, 2 for a setting that is wrong, 1 for anything else.
@@ -65,7 +101,7 @@ pub async fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             complain(&failure.to_string());
-            ExitCode::from(if matches!(failure, Failure::Setting(_)) { 2 } else { 1 })
+            ExitCode::from(failure.exit_status())
         }
     }
 }
@@ -74,7 +110,9 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
     telemetry::install_logs(&cli.settings.log());
     match cli.command.unwrap_or_default() {
         Command::Serve => serve(cli.settings.check()?).await,
-        Command::Migrate { status } => migrate(&cli.settings.check()?, status),
+        Command::Migrate { status } => migrate(&cli.settings.database()?.url, status),
+        Command::User(command) => user::run(command, cli.settings.database()?).await,
+        Command::Key(KeyCommand::Generate) => Ok(io::stdout().write_all(SigningKey::generate()?.as_bytes())?),
         Command::Openapi => {
             let document = openapi::render(&openapi::document(cli.settings.public_url()))?;
             Ok(io::stdout().write_all(document.as_bytes())?)
@@ -85,16 +123,29 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let greeting = Greeting::of(&config);
-    let server = Server::build(config).await?;
-    if !server.address().ip().is_loopback() {
-        tracing::warn!(
-            address = %server.address(),
-            "listening beyond this machine, and there is no sign-in yet: whoever reaches this address can change every post"
-        );
-    }
+    let mut server = Server::build(config).await?;
     tokio::spawn(stop_on_signal(server.stop())?);
     greeting.print(&server)?;
+    let (address, setup) = (server.address(), server.setup());
+    tokio::spawn(async move {
+        if let Some(state) = setup.await
+            && let Err(error) = announce(address, &state)
+        {
+            tracing::warn!(%error, "the setup token could not be printed");
+        }
+    });
     Ok(server.run().await?)
+}
+
+/// Prints how the first admin is made, and warns where nobody manages a service that others can reach.
+fn announce(address: SocketAddr, state: &SetupState) -> io::Result<()> {
+    if !state.has_admin && !address.ip().is_loopback() {
+        tracing::warn!(%address, "listening beyond this machine, and there is no admin: create one, by the setup token or `posts user create`");
+    }
+    let Some(token) = &state.token else { return Ok(()) };
+    let mut out = io::stdout().lock();
+    writeln!(out, "setup token: {}", token.expose_secret())?;
+    out.flush()
 }
 
 /// Watches for SIGTERM and SIGINT from now on. A second one ends the program at once.
@@ -132,13 +183,12 @@ impl Greeting {
         writeln!(out, "  data   {}", self.data)?;
         writeln!(out, "  docs   {url}/docs")?;
         writeln!(out, "  admin  {url}/admin")?;
-        writeln!(out, "  try    curl {url}/posts -H 'Content-Type: application/json' -d '{{\"title\": \"Hello\"}}'")?;
+        writeln!(out, "  try    curl {url}/posts")?;
         out.flush()
     }
 }
 
-fn migrate(config: &Config, only_show: bool) -> Result<(), Failure> {
-    let url = &config.database.url;
+fn migrate(url: &DatabaseUrl, only_show: bool) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     if only_show {
         for step in migrations::status(url)? {
@@ -154,6 +204,12 @@ fn migrate(config: &Config, only_show: bool) -> Result<(), Failure> {
         writeln!(out, "applied  {name}")?;
     }
     Ok(())
+}
+
+/// What is wrong, in whole sentences: each fault, or else the problem as a whole.
+fn sentences(problem: &Problem) -> String {
+    let faults: Vec<_> = problem.faults().iter().map(Fault::detail).collect();
+    if faults.is_empty() { problem.detail().to_owned() } else { faults.join(" ") }
 }
 
 /// One sentence for a setting that is wrong, in place of clap's paragraphs.

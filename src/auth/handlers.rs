@@ -1,0 +1,323 @@
+//! Signing in and out. One function an operation; their comments are the public document's text.
+
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use secrecy::SecretString;
+
+use super::account::{self, Account, NewAccount};
+use super::audit::Origin;
+use super::caller::{Reader, invalid_token, unauthorized};
+use super::limits::Attempt;
+use super::session::{self, Refreshed};
+use super::wire::{Login, Me, NewPassword, PublicKeys, RefreshToken, Setup, Tokens};
+use super::{Auth, Role, password, secret, setup};
+use crate::db::{Db, DbConnection};
+use crate::http::client;
+use crate::http::json::JsonBody;
+use crate::http::problem::{Code, Problem};
+use crate::http::responses::{
+    BodyFailures, CallerFailures, CommonFailures, DatabaseFailures, LimitFailures, RoleFailures, SetupFailures,
+    StorageFailures,
+};
+
+/// Sign in
+///
+/// Gives an access token, to send as `Authorization: Bearer …`, and a refresh token, to get the next one with.
+/// An e-mail that nobody has and a wrong password are told apart by nothing.
+#[utoipa::path(
+    post, path = "/auth/login", operation_id = "login", tag = "auth",
+    request_body(content = Login, description = "Who signs in."),
+    responses(
+        (status = 200, description = "Signed in.", body = Tokens),
+        CommonFailures, DatabaseFailures, BodyFailures, CallerFailures, LimitFailures, StorageFailures,
+    ),
+    security(()),
+)]
+pub async fn login(
+    request: HttpRequest,
+    auth: Data<Auth>,
+    db: Data<Db>,
+    JsonBody(body): JsonBody,
+) -> Result<HttpResponse, Problem> {
+    let Login { email, password } = Login::read(body)?;
+    let origin = Origin::of(&request);
+    let attempt = auth.limits.sign_in(&account::email_key(&email), client::address(&request));
+    attempt.check().inspect_err(|_| origin.warn("sign-in refused", None))?;
+    let found = db.read(move |connection| Ok::<_, Problem>(account::find_credentials_by_email(connection, &email)?));
+    let found = found.await?;
+
+    let user = found.as_ref().map(|found| found.account.id);
+    let found = found.filter(|found| !found.account.disabled);
+    let stored = found.as_ref().map(|found| found.password_hash.clone());
+    let rehashed = check_password(&auth, attempt, password, stored).await;
+    let rehashed = rehashed.inspect_err(|problem| {
+        if is_refusal(problem) {
+            origin.warn("sign-in failed", user);
+        }
+    })?;
+    let found = found.ok_or_else(wrong_password)?.account;
+    let tokens = begin_session(&auth, &db, move |connection| {
+        let account = find_unchanged(connection, &found)?;
+        if let (Some(account), Some(hash)) = (&account, rehashed) {
+            account::rehash_password(connection, account.id, &hash)?;
+        }
+        Ok(account)
+    });
+    let (_, tokens) = tokens.await?.ok_or_else(wrong_password)?;
+    origin.note("signed in", user, None);
+    Ok(HttpResponse::Ok().json(tokens))
+}
+
+/// Get a new access token
+///
+/// A refresh token is used once: the answer has the next one. Used again within 10 seconds it gives the same answer,
+/// for two tabs that ask at once; later, it ends the session, since somebody must have stolen it. A session lasts
+/// 30 days from its last refresh, and 90 days at most.
+#[utoipa::path(
+    post, path = "/auth/refresh", operation_id = "refresh", tag = "auth",
+    request_body(content = RefreshToken, description = "The refresh token."),
+    responses(
+        (status = 200, description = "A new access token, and the next refresh token.", body = Tokens),
+        CommonFailures, DatabaseFailures, BodyFailures, CallerFailures, LimitFailures, StorageFailures,
+    ),
+    security(()),
+)]
+pub async fn refresh(
+    request: HttpRequest,
+    auth: Data<Auth>,
+    db: Data<Db>,
+    JsonBody(body): JsonBody,
+) -> Result<HttpResponse, Problem> {
+    let RefreshToken { refresh_token } = RefreshToken::read(body)?;
+    let origin = Origin::of(&request);
+    let attempt = auth.limits.refresh(client::address(&request));
+    attempt.check().inspect_err(|_| origin.warn("refresh refused", None))?;
+    let keys = auth.keys.clone();
+    let refreshed =
+        db.write(move |connection| Ok::<_, Problem>(session::refresh(connection, &keys, &refresh_token)?)).await?;
+    match refreshed {
+        Refreshed::Token(next, account) => {
+            origin.note("refreshed", Some(account.id), None);
+            Ok(HttpResponse::Ok().json(Tokens::new(&auth, &account, &next)?))
+        }
+        Refreshed::Reused { user_id } => {
+            origin.warn("a used refresh token came back: its session was ended", Some(user_id));
+            attempt.failed()?;
+            Err(invalid_token())
+        }
+        Refreshed::Refused => {
+            origin.warn("refresh failed", None);
+            attempt.failed()?;
+            Err(invalid_token())
+        }
+    }
+}
+
+/// Sign out
+///
+/// Ends the session that the refresh token belongs to. An access token goes on until it expires, at most 15 minutes:
+/// forget it. A token that is not, or no longer, known is nothing to sign out of, and the answer is the same.
+#[utoipa::path(
+    post, path = "/auth/logout", operation_id = "logout", tag = "auth",
+    request_body(content = RefreshToken, description = "A refresh token of the session."),
+    responses(
+        (status = 204, description = "Signed out."),
+        CommonFailures, DatabaseFailures, BodyFailures, StorageFailures,
+    ),
+    security(()),
+)]
+pub async fn logout(request: HttpRequest, db: Data<Db>, JsonBody(body): JsonBody) -> Result<HttpResponse, Problem> {
+    let RefreshToken { refresh_token } = RefreshToken::read(body)?;
+    let user = db.write(move |connection| Ok::<_, Problem>(session::end(connection, &refresh_token)?)).await?;
+    if user.is_some() {
+        Origin::of(&request).note("signed out", user, None);
+    }
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Who am I?
+///
+/// The user behind the token, and what the caller may do with it.
+#[utoipa::path(
+    get, path = "/auth/me", operation_id = "getMe", tag = "auth",
+    responses(
+        (status = 200, description = "Who is calling, and what the caller may do.", body = Me),
+        CommonFailures, DatabaseFailures, RoleFailures,
+    ),
+    security(("bearer" = [])),
+    extensions(("x-required-role" = json!("reader"))),
+)]
+pub async fn me(caller: Reader) -> HttpResponse {
+    HttpResponse::Ok().json(Me { id: caller.id, email: caller.email.clone(), role: caller.role })
+}
+
+/// Change one's password
+///
+/// Ends every session and every access token of the user: sign in again. API keys go on.
+#[utoipa::path(
+    put, path = "/auth/password", operation_id = "changePassword", tag = "auth",
+    request_body(content = NewPassword, description = "The current password, and the one from now on."),
+    responses(
+        (status = 204, description = "The password is changed."),
+        CommonFailures, DatabaseFailures, BodyFailures, RoleFailures, LimitFailures, StorageFailures,
+    ),
+    security(("bearer" = [])),
+    extensions(("x-required-role" = json!("reader"))),
+)]
+pub async fn change_password(
+    caller: Reader,
+    request: HttpRequest,
+    auth: Data<Auth>,
+    db: Data<Db>,
+    JsonBody(body): JsonBody,
+) -> Result<HttpResponse, Problem> {
+    let origin = Origin::of(&request);
+    let (id, email) = (caller.id, caller.email.clone());
+    let attempt = auth.limits.sign_in(&account::email_key(&email), client::address(&request));
+    attempt.check().inspect_err(|_| origin.warn("password not changed", Some(id)))?;
+    let found = db.read(move |connection| account::find_credentials(connection, id)?.ok_or_else(invalid_token)).await?;
+
+    let stored = found.password_hash.clone();
+    let hashed = auth.passwords.run(move || {
+        attempt.check()?;
+        let NewPassword { current_password, new_password } = NewPassword::read(body, &email)?;
+        if !password::is_right(&current_password, Some(&stored))? {
+            attempt.failed()?;
+            return Err(Problem::new(Code::Forbidden, "The current password is another."));
+        }
+        new_password.hash()
+    });
+    let hash = hashed.await.inspect_err(|problem| {
+        if is_refusal(problem) {
+            origin.warn("password not changed", Some(id));
+        }
+    })?;
+    db.write(move |connection| {
+        find_unchanged(connection, &found.account)?.ok_or_else(invalid_token)?;
+        account::set_password(connection, id, &hash)?;
+        account::touch(connection, id)?;
+        Ok::<_, Problem>(())
+    })
+    .await?;
+    origin.note("password changed", Some(id), None);
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Create the first admin
+///
+/// While there is no user, a server that starts prints a setup token, which counts for 30 minutes and once.
+#[utoipa::path(
+    post, path = "/auth/setup", operation_id = "setUp", tag = "auth",
+    request_body(content = Setup, description = "The setup token, and who becomes the admin."),
+    responses(
+        (status = 200, description = "The admin is created, and signed in.", body = Tokens),
+        CommonFailures, DatabaseFailures, BodyFailures, SetupFailures, LimitFailures, StorageFailures,
+    ),
+    security(()),
+)]
+pub async fn set_up(
+    request: HttpRequest,
+    auth: Data<Auth>,
+    db: Data<Db>,
+    JsonBody(body): JsonBody,
+) -> Result<HttpResponse, Problem> {
+    let origin = Origin::of(&request);
+    let attempt = auth.limits.set_up(client::address(&request));
+    attempt.check().inspect_err(|_| origin.warn("setup refused", None))?;
+    let Setup { setup_token, email, password } = auth.passwords.run(move || Setup::read(body)).await?;
+    let refuse = || {
+        origin.warn("setup failed", None);
+        attempt.failed()?;
+        Err(Problem::new(Code::Forbidden, NO_SETUP))
+    };
+    // Looked at first: a password is hashed for nobody who only guesses.
+    let token = setup_token.clone();
+    if !db.read(move |connection| Ok::<_, Problem>(setup::is_good(connection, &token)?)).await? {
+        return refuse();
+    }
+    let hash = auth.passwords.run(move || password.hash()).await?;
+    let admin = NewAccount::new(email, Role::Admin, hash);
+    let begun = begin_session(&auth, &db, move |connection| {
+        if !setup::take(connection, &setup_token)? {
+            return Ok(None);
+        }
+        let id = account::insert(connection, &admin)?;
+        Ok(account::find(connection, id)?)
+    });
+    let Some((admin, tokens)) = begun.await? else { return refuse() };
+    origin.note("the first admin was created", Some(admin), None);
+    Ok(HttpResponse::Ok().json(tokens))
+}
+
+/// The public keys
+///
+/// With these, who trusts this service can check an access token without asking it. A token's `kid` names its key.
+#[utoipa::path(
+    get, path = "/.well-known/jwks.json", operation_id = "getJwks", tag = "auth",
+    responses((status = 200, description = "The keys that count (RFC 7517).", body = PublicKeys), CommonFailures),
+    security(()),
+)]
+pub async fn jwks(auth: Data<Auth>) -> HttpResponse {
+    let cache = (header::CACHE_CONTROL, "public, max-age=300");
+    HttpResponse::Ok().insert_header(cache).json(auth.keys.public())
+}
+
+const NO_SETUP: &str = "The setup token is not valid, or no longer. While there is no user, a server that is started prints \
+                        a new one; `posts user create` needs none.";
+
+/// Checks a password, on the lane of the passwords. Its hash, where it should be kept in another way from now on.
+async fn check_password(
+    auth: &Auth,
+    attempt: Attempt,
+    password: SecretString,
+    stored: Option<String>,
+) -> Result<Option<String>, Problem> {
+    let check = move || {
+        // Again, since many may have been waiting; and counted here, before the next is looked at.
+        attempt.check()?;
+        let right = password::is_right(&password, stored.as_deref())?;
+        let Some(stored) = stored.filter(|_| right) else {
+            attempt.failed()?;
+            return Err(wrong_password());
+        };
+        if password::is_outdated(&stored) { password::hash(&password).map(Some) } else { Ok(None) }
+    };
+    auth.passwords.run(check).await
+}
+
+/// The account as it is until the transaction ends. `None` where it is gone or disabled, or has a new password since
+/// it was found.
+fn find_unchanged(connection: &mut DbConnection, found: &Account) -> Result<Option<Account>, Problem> {
+    let current = account::find_for_update(connection, found.id)?;
+    Ok(current.filter(|current| !current.disabled && current.token_generation == found.token_generation))
+}
+
+/// Begins a session for the account that `who` finds, if it finds one, in one transaction. Its id, and what its user
+/// gets.
+async fn begin_session(
+    auth: &Auth,
+    db: &Db,
+    who: impl FnOnce(&mut DbConnection) -> Result<Option<Account>, Problem> + Send + 'static,
+) -> Result<Option<(i64, Tokens)>, Problem> {
+    let refresh_token = secret::generate()?;
+    let token = refresh_token.clone();
+    let begun = db.write(move |connection| {
+        let account = who(connection)?;
+        if let Some(account) = &account {
+            session::begin(connection, account.id, &token)?;
+        }
+        Ok::<_, Problem>(account)
+    });
+    let Some(account) = begun.await? else { return Ok(None) };
+    Ok(Some((account.id, Tokens::new(auth, &account, &refresh_token)?)))
+}
+
+/// Whether somebody was refused for what they could not prove.
+fn is_refusal(problem: &Problem) -> bool {
+    matches!(problem.code(), Code::Unauthorized | Code::Forbidden | Code::TooManyRequests)
+}
+
+fn wrong_password() -> Problem {
+    unauthorized("There is no such user, or the password is another, or the user is disabled.", "Bearer")
+}

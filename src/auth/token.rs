@@ -1,0 +1,120 @@
+//! Access tokens: signed, short-lived, of one kind (RFC 7519, RFC 9068). Whoever bears one is the user that it names,
+//! as long as that user stands.
+
+use std::time::Duration;
+
+use data_encoding::BASE64URL_NOPAD;
+use data_encoding::HEXLOWER;
+use jsonwebtoken::{Algorithm, Header, Validation};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::keys::SigningKeys;
+use super::secret;
+use crate::db::Timestamp;
+use crate::http::problem::Problem;
+
+/// How long an access token counts.
+pub(super) const LIFETIME: Duration = Duration::from_mins(15);
+
+/// By how much servers' clocks may differ, in seconds.
+const LEEWAY: u64 = 5;
+
+/// The media type of an access token, without its `application/` (RFC 9068 §2.1): what else is signed is none.
+const TYPE: &str = "at+jwt";
+
+/// Makes and checks access tokens.
+#[derive(Clone, Debug)]
+pub(super) struct AccessTokens {
+    keys: SigningKeys,
+    issuer: String,
+    audience: String,
+    validation: Validation,
+}
+
+/// Whom an access token is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Subject {
+    pub(super) user_id: i64,
+    /// The user's `token_generation` when the token was made.
+    pub(super) generation: i64,
+}
+
+/// The header, and nothing beside it: no other algorithm, no key that the token brings along, no extension that one
+/// would have to understand (RFC 7515 §4.1).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StrictHeader {
+    alg: String,
+    typ: String,
+    kid: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    sub: String,
+    exp: u64,
+    nbf: u64,
+    iat: u64,
+    /// The user's token generation, and a random number: `3.0a1b…`.
+    jti: String,
+}
+
+impl AccessTokens {
+    pub(super) fn new(keys: SigningKeys, issuer: String, audience: String) -> Self {
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.leeway = LEEWAY;
+        validation.validate_nbf = true;
+        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        validation.set_issuer(&[&issuer]);
+        validation.set_audience(&[&audience]);
+        Self { keys, issuer, audience, validation }
+    }
+
+    pub(super) fn issue(&self, subject: Subject) -> Result<SecretString, Problem> {
+        let key = self.keys.first();
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(TYPE.to_owned());
+        header.kid = Some(key.id.clone());
+        let now = now();
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            sub: subject.user_id.to_string(),
+            exp: now + LIFETIME.as_secs(),
+            nbf: now,
+            iat: now,
+            jti: format!("{}.{}", subject.generation, HEXLOWER.encode(&secret::random::<16>()?)),
+        };
+        let token = jsonwebtoken::encode(&header, &claims, &key.private).map_err(|error| Problem::internal(&error))?;
+        Ok(token.into())
+    }
+
+    /// Whom the token is about, if it is one of ours and counts now. Why it does not is nobody's business.
+    pub(super) fn verify(&self, token: &str) -> Option<Subject> {
+        let (header, _) = token.split_once('.')?;
+        let header: StrictHeader = serde_json::from_slice(&BASE64URL_NOPAD.decode(header.as_bytes()).ok()?).ok()?;
+        if header.alg != "EdDSA" || header.typ != TYPE {
+            return None;
+        }
+        let key = self.keys.find(&header.kid)?;
+        let claims: Claims = jsonwebtoken::decode(token, &key.public, &self.validation).ok()?.claims;
+        if claims.iat > now() + LEEWAY {
+            return None;
+        }
+        let (generation, _) = claims.jti.split_once('.')?;
+        Some(Subject { user_id: number(&claims.sub)?, generation: number(generation)? })
+    }
+}
+
+/// A number as tokens have it, and written in no other way: neither `01` nor `+1`.
+fn number(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|number: &i64| number.to_string() == text)
+}
+
+/// Whole seconds since 1970.
+fn now() -> u64 {
+    u64::try_from(Timestamp::now().seconds()).unwrap_or_default()
+}
