@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::db::migrations::PrepareError;
 use crate::http::conditional::RequireIfMatch;
+use crate::http::cursor::CursorKeys;
 use crate::http::middleware::{Draining, REQUEST_ID, limit_head, observe, vary_by_origin};
 use crate::meta::Document;
 use crate::telemetry::Metrics;
@@ -38,6 +39,9 @@ pub enum StartError {
     /// The system gives no threads.
     #[error("no thread can be started ({0}): allow this user more processes")]
     Threads(io::Error),
+    /// A fault of the program's.
+    #[error("no keys can be derived from the signing keys")]
+    Keys,
     /// A fault of the program's.
     #[error("the OpenAPI document cannot be rendered: {0}")]
     Document(#[from] serde_json::Error),
@@ -70,6 +74,8 @@ impl Server {
         let metrics = Metrics::install();
         let db = Db::new(config.database.clone());
         let auth = Data::new(Auth::start(config.auth.clone()).map_err(StartError::Threads)?);
+        let cursors = CursorKeys::new(config.auth.keys.derive("posts cursors")).map_err(|_| StartError::Keys)?;
+        let cursors = Data::new(cursors);
         let prepared = match db.prepare().await {
             Err(PrepareError::Unreachable(reason)) if !db.url().is_sqlite() => {
                 tracing::warn!(reason, "the database cannot be reached; trying again until it can");
@@ -102,6 +108,7 @@ impl Server {
             App::new()
                 .app_data(Data::new(db.clone()))
                 .app_data(auth.clone())
+                .app_data(cursors.clone())
                 .app_data(Data::new(body))
                 .app_data(Data::new(RequireIfMatch(config.require_if_match)))
                 .app_data(Data::new(config.trusted_proxies.clone()))

@@ -11,8 +11,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 /// What a PEM file with a private key says that it holds (RFC 7468 §10).
 const PEM_LABEL: &str = "PRIVATE KEY";
 
-/// Sets the key for refresh tokens apart from anything else that the same secret might ever be used for.
-const REFRESH_TOKEN_LABEL: &[u8] = b"posts refresh token";
+/// What the key that makes refresh tokens is derived for.
+const REFRESH_TOKENS: &str = "posts refresh token";
 
 /// Why a text is no signing key, as an end to a sentence. Never quotes the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +33,8 @@ pub struct SigningKey {
     pub(super) id: String,
     pub(super) private: EncodingKey,
     pub(super) public: DecodingKey,
+    /// Makes secrets for further purposes.
+    derivation: hmac::Key,
     /// Makes of a refresh token the one that follows it.
     pub(super) successor: hmac::Key,
     jwk: Jwk,
@@ -60,6 +62,12 @@ impl SigningKeys {
         std::iter::once(&self.first).chain(&self.others)
     }
 
+    /// A secret of each key's own for a further purpose: the same on every server, and of no use to find the key. Of
+    /// two purposes neither tells the other's. The first is the one to write with.
+    pub fn derive(&self, purpose: &str) -> impl Iterator<Item = [u8; 32]> {
+        self.all().map(move |key| derive(&key.derivation, purpose))
+    }
+
     /// The key with that name, one of ours or none.
     pub(super) fn find(&self, id: &str) -> Option<&SigningKey> {
         self.all().find(|key| key.id == id)
@@ -85,7 +93,7 @@ impl SigningKey {
         let pair = Ed25519KeyPair::from_pkcs8(pem.contents()).map_err(|_| refused)?;
         let seed = pair.seed().map_err(|_| refused)?;
         let seed = seed.as_be_bytes().map_err(|_| refused)?;
-        let successor = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, seed.as_ref()), REFRESH_TOKEN_LABEL);
+        let derivation = hmac::Key::new(hmac::HMAC_SHA256, seed.as_ref());
 
         let private = EncodingKey::from_ed_der(pem.contents());
         let mut jwk = Jwk::from_encoding_key(&private, Algorithm::EdDSA).map_err(|_| refused)?;
@@ -96,10 +104,17 @@ impl SigningKey {
             id,
             private,
             public: DecodingKey::from_ed_der(pair.public_key().as_ref()),
-            successor: hmac::Key::new(hmac::HMAC_SHA256, successor.as_ref()),
+            successor: hmac::Key::new(hmac::HMAC_SHA256, &derive(&derivation, REFRESH_TOKENS)),
+            derivation,
             jwk,
         })
     }
+}
+
+fn derive(key: &hmac::Key, purpose: &str) -> [u8; 32] {
+    let mut secret = [0; 32];
+    secret.copy_from_slice(hmac::sign(key, purpose.as_bytes()).as_ref());
+    secret
 }
 
 impl fmt::Debug for SigningKey {

@@ -108,7 +108,7 @@ async fn create(db: &Db, account: NewAccount) -> Result<(), Failure> {
 }
 
 async fn list(db: &Db) -> Result<(), Failure> {
-    for user in db.read(|connection| Ok::<_, Problem>(store::list(connection, u32::MAX)?)).await? {
+    for user in db.read(|connection| Ok::<_, Problem>(store::list(connection, None, i64::MAX)?)).await? {
         print(&user)?;
     }
     Ok(())

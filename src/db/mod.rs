@@ -25,6 +25,9 @@ pub use error::Error;
 pub use types::Timestamp;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 
+/// What boxed queries and expressions are written for: either database.
+pub type Backend = <DbConnection as diesel::Connection>::Backend;
+
 use connection::{Access, Connector};
 use lane::Lane;
 use migrations::PrepareError;

@@ -3,60 +3,105 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{self, AcceptEncoding, ContentEncoding, Encoding, HeaderName, HeaderValue};
+use actix_web::http::header::{self, AcceptEncoding, ContentEncoding, Encoding, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder};
+use aws_lc_rs::digest;
+use data_encoding::BASE64URL_NOPAD;
 use utoipa::IntoParams;
-use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::{ObjectBuilder, Required, Type};
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::{ObjectBuilder, Type};
 
 use super::problem::{Code, Fault, Problem};
+use super::schema::parameter;
 use crate::db::Timestamp;
+
+/// Sets the variant apart from the state in a tag, as in `"7.3;gzip"`.
+const SUFFIX: &str = ";";
+/// Joins the parts of a variant, as in `"7.3;title+gzip"`. No comma, at which some clients split lists of tags.
+const JOINT: &str = "+";
+/// The content codings, by which a tag may end.
+const CODINGS: [&str; 4] = ["br", "deflate", "gzip", "zstd"];
 
 /// Whether a write must say which state it builds on (`--require-if-match`).
 #[derive(Clone, Copy, Debug)]
 pub struct RequireIfMatch(pub bool);
 
-/// The state of a resource: what its `ETag` and `Last-Modified` are made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the tag of an answer is made of, and its `Last-Modified`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Validators {
-    /// The resource's id.
-    pub id: i64,
-    /// Its version, which changes with every change.
-    pub version: i64,
-    /// When it last changed.
-    pub updated_on: Timestamp,
+    /// What every variant's tag begins with.
+    opaque: String,
+    /// Which variant the answer is, but for its content coding; empty for the plain one.
+    variant: String,
+    updated_on: Option<Timestamp>,
 }
 
 impl Validators {
-    /// What is between the quotes of the plain representation's tag.
-    fn opaque(&self) -> String {
-        format!("{}.{}", self.id, self.version)
+    /// Those of a resource in this version.
+    #[must_use]
+    pub fn of_version(id: i64, version: i64, updated_on: Timestamp) -> Self {
+        Self { opaque: format!("{id}.{version}"), variant: String::new(), updated_on: Some(updated_on) }
     }
 
-    /// The strong entity tag. Variants of the same version carry a suffix after a `;`, as `"7.3;gzip"`.
-    fn etag(&self, variant: Option<&str>) -> String {
-        let suffix = variant.map(|variant| format!(";{variant}")).unwrap_or_default();
-        format!("\"{}{suffix}\"", self.opaque())
+    /// Those of an answer that is nothing but its bytes.
+    #[must_use]
+    pub fn of_bytes(body: &[u8]) -> Self {
+        let digest = digest::digest(&digest::SHA256, body);
+        Self { opaque: BASE64URL_NOPAD.encode(digest.as_ref()), variant: String::new(), updated_on: None }
     }
 
-    /// Whether a tag is this version's, in any variant.
+    /// The same state in another variant: with other bytes, and so another tag. An empty name is the plain one's.
+    #[must_use]
+    pub fn in_variant(self, variant: impl Into<String>) -> Self {
+        Self { variant: variant.into(), ..self }
+    }
+
+    /// The strong entity tag of the answer in this content coding.
+    fn etag(&self, coding: Option<&str>) -> String {
+        let parts = [self.variant.as_str(), coding.unwrap_or_default()];
+        let variant = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(JOINT);
+        let suffix = if variant.is_empty() { variant } else { format!("{SUFFIX}{variant}") };
+        format!("\"{}{suffix}\"", self.opaque)
+    }
+
+    /// Whether a tag is this state's, in any variant.
     fn is_tagged(&self, tag: &EntityTag) -> bool {
-        tag.opaque.split(';').next() == Some(self.opaque().as_str())
+        tag.parts().0 == self.opaque
     }
 
-    /// `ETag` and `Last-Modified`.
-    fn headers(&self) -> [(HeaderName, HeaderValue); 2] {
-        let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
-        [(header::ETAG, value(&self.etag(None))), (header::LAST_MODIFIED, value(&http_date(self.updated_on)))]
+    /// Whether a tag is this answer's, in any content coding.
+    fn is_tagged_exactly(&self, tag: &EntityTag) -> bool {
+        let (opaque, variant) = tag.parts();
+        let plain = match variant.rsplit_once(JOINT) {
+            Some((plain, coding)) if CODINGS.contains(&coding) => plain,
+            None if CODINGS.contains(&variant) => "",
+            _ => variant,
+        };
+        opaque == self.opaque && plain == self.variant
     }
 
-    /// Sets `ETag` and `Last-Modified` of an answer that has the plain representation.
+    /// HTTP dates have whole seconds. What has no date was never unmodified since one.
+    fn is_unmodified_since(&self, since: i64) -> bool {
+        self.updated_on.is_some_and(|updated_on| updated_on.seconds() <= since)
+    }
+
+    /// Sets `ETag` and `Last-Modified`.
     pub fn set_on<'a>(&self, response: &'a mut HttpResponseBuilder) -> &'a mut HttpResponseBuilder {
-        for header in self.headers() {
-            response.insert_header(header);
+        response.insert_header((header::ETAG, self.etag(None)));
+        if let Some(updated_on) = self.updated_on {
+            response.insert_header((header::LAST_MODIFIED, http_date(updated_on)));
         }
         response
+    }
+}
+
+/// A strong tag names one sequence of bytes: a coded answer is another variant than the plain one.
+pub(super) fn tag_coding(headers: &mut HeaderMap, coding: &str) {
+    let Some(plain) = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()?.strip_suffix('"')) else { return };
+    let joint = if plain.contains(SUFFIX) { JOINT } else { SUFFIX };
+    if let Ok(tag) = HeaderValue::from_str(&format!("{plain}{joint}{coding}\"")) {
+        headers.insert(header::ETAG, tag);
     }
 }
 
@@ -69,7 +114,7 @@ fn http_date(instant: Timestamp) -> String {
 #[derive(Clone, Debug)]
 pub struct ReadConditions {
     conditions: Conditions,
-    /// The content coding that the answer's body will have.
+    /// The content coding that the answer's body would have.
     coding: Option<&'static str>,
 }
 
@@ -93,14 +138,15 @@ impl ReadConditions {
         self.conditions.check_match(current)?;
         let etag = match (&self.conditions.if_none_match, self.conditions.if_modified_since) {
             (Some(TagList::Any), _) => Some(current.etag(self.coding)),
-            (Some(TagList::These(tags)), _) => tags.iter().find(|tag| current.is_tagged(tag)).map(EntityTag::strong),
-            (None, Some(since)) if current.updated_on.seconds() <= since => Some(current.etag(self.coding)),
+            (Some(TagList::These(tags)), _) => {
+                tags.iter().find(|tag| current.is_tagged_exactly(tag)).map(EntityTag::strong)
+            }
+            (None, Some(since)) if current.is_unmodified_since(since) => Some(current.etag(self.coding)),
             _ => None,
         };
         Ok(etag.map(|etag| {
             let mut response = HttpResponse::NotModified();
-            response.insert_header((header::ETAG, etag));
-            response.insert_header((header::LAST_MODIFIED, http_date(current.updated_on)));
+            current.set_on(&mut response).insert_header((header::ETAG, etag));
             response
         }))
     }
@@ -125,7 +171,7 @@ impl Conditions {
             (Some(TagList::Any), _) | (None, None) => true,
             // The strong comparison: a weak tag never matches.
             (Some(TagList::These(tags)), _) => tags.iter().any(|tag| !tag.weak && current.is_tagged(tag)),
-            (None, Some(since)) => current.updated_on.seconds() <= since,
+            (None, Some(since)) => current.updated_on.is_none() || current.is_unmodified_since(since),
         };
         if holds { Ok(()) } else { Err(precondition_failed(current)) }
     }
@@ -181,35 +227,32 @@ impl FromRequest for WriteConditions {
 impl IntoParams for ReadConditions {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![
-            parameter("If-None-Match", "The `ETag`s of what you have: if one is current, the answer is 304."),
-            parameter("If-Modified-Since", "The `Last-Modified` of what you have; yields to `If-None-Match`."),
+            header_parameter("If-None-Match", "The `ETag`s of what you have: if one is current, the answer is 304."),
+            header_parameter("If-Modified-Since", "The `Last-Modified` of what you have; yields to `If-None-Match`."),
         ]
     }
 }
 
 impl IntoParams for WriteConditions {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![parameter(
+        vec![header_parameter(
             "If-Match",
             "The `ETag` of what you build on: if it is no longer current, the answer is 412 and nothing is changed.",
         )]
     }
 }
 
-fn parameter(name: &str, description: &str) -> Parameter {
-    ParameterBuilder::new()
-        .name(name)
-        .parameter_in(ParameterIn::Header)
-        .required(Required::False)
-        .description(Some(description))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
-        .build()
+fn header_parameter(name: &str, description: &str) -> Parameter {
+    parameter(ParameterIn::Header, name, description, ObjectBuilder::new().schema_type(Type::String))
 }
 
 fn precondition_failed(current: &Validators) -> Problem {
-    let [etag, _] = current.headers();
     let detail = "This changed since you read it. Read it again, and make your change to what it is now.";
-    Problem::new(Code::PreconditionFailed, detail).with_header(etag.0, etag.1)
+    let problem = Problem::new(Code::PreconditionFailed, detail);
+    match HeaderValue::from_str(&current.etag(None)) {
+        Ok(etag) => problem.with_header(header::ETAG, etag),
+        Err(_) => problem,
+    }
 }
 
 /// What the compression makes of `Accept-Encoding`.
@@ -277,6 +320,11 @@ struct EntityTag {
 }
 
 impl EntityTag {
+    /// What is before the suffix, and the variant in it.
+    fn parts(&self) -> (&str, &str) {
+        self.opaque.split_once(SUFFIX).unwrap_or((&self.opaque, ""))
+    }
+
     fn strong(&self) -> String {
         format!("\"{}\"", self.opaque)
     }

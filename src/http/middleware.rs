@@ -18,6 +18,7 @@ use futures_util::FutureExt as _;
 use metrics::{counter, histogram};
 
 use super::client;
+use super::conditional::tag_coding;
 use super::problem::{self, Code, Problem};
 use super::unread::HeldBody;
 
@@ -199,7 +200,7 @@ fn complete_headers(response: &mut HttpResponse, request_id: &str, draining: boo
     set_default(headers, header::CACHE_CONTROL, "no-store");
     add_vary(headers, "Accept-Encoding");
     if let Some(coding) = coding {
-        tag_variant(headers, &coding);
+        tag_coding(headers, &coding);
     }
     if draining {
         response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
@@ -223,15 +224,6 @@ pub(super) fn add_vary(headers: &mut HeaderMap, name: &str) {
     }
     if let Ok(value) = HeaderValue::from_str(&names.join(", ")) {
         headers.insert(header::VARY, value);
-    }
-}
-
-/// A strong tag names one sequence of bytes: a coded answer is another than the plain one.
-fn tag_variant(headers: &mut HeaderMap, coding: &str) {
-    let Some(plain) = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()?.strip_suffix('"')) else { return };
-    let separator = if plain.contains(';') { ',' } else { ';' };
-    if let Ok(tag) = HeaderValue::from_str(&format!("{plain}{separator}{coding}\"")) {
-        headers.insert(header::ETAG, tag);
     }
 }
 

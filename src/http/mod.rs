@@ -1,7 +1,8 @@
-//! HTTP as every resource speaks it: problems, JSON bodies, patches, conditions, routes. Knows no resource.
+//! HTTP as every resource speaks it: problems, JSON bodies, patches, conditions, pages, routes. Knows no resource.
 
 pub mod client;
 pub mod conditional;
+pub mod cursor;
 pub mod endpoint;
 pub mod fields;
 pub mod json;
@@ -9,10 +10,12 @@ pub mod middleware;
 pub mod page;
 pub mod patch;
 pub mod path;
+pub mod prefer;
 pub mod problem;
 pub mod query;
 pub mod responses;
 pub mod schema;
+pub mod selection;
 mod unread;
 
 /// The largest integer that every JSON client reads exactly: 2^53 − 1 (RFC 8259 §6).

@@ -2,8 +2,12 @@
 
 use actix_web::HttpRequest;
 use percent_encoding::percent_decode_str;
+use utoipa::openapi::ObjectBuilder;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 
 use super::problem::{Code, Fault, Problem};
+use super::schema::parameter;
+use crate::db::Timestamp;
 
 /// Parameters that are taken one by one. What is left at the end is unknown.
 #[derive(Debug)]
@@ -52,6 +56,69 @@ impl Parameters {
         None
     }
 
+    /// A text, as it is.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        let value = self.take(name)?;
+        if value.contains('\0') {
+            self.fault(name, "nul", format!("`{name}` must not contain U+0000, which no text has."));
+            return None;
+        }
+        Some(value)
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&mut self, name: &str) -> Option<bool> {
+        self.choice(name, &[("true", true), ("false", false)])
+    }
+
+    /// One of a few words, and what it stands for.
+    pub fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
+        let value = self.take(name)?;
+        let chosen = choices.iter().find(|(word, _)| *word == value).map(|(_, choice)| *choice);
+        if chosen.is_none() {
+            let words = choices.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+            self.fault(name, "unknown_value", format!("`{name}` must be one of {words}."));
+        }
+        chosen
+    }
+
+    /// Some of these names, with commas between them: those that were chosen, in the order of `known`.
+    pub fn names(&mut self, name: &str, known: &[&'static str]) -> Option<Vec<&'static str>> {
+        let value = self.take(name)?;
+        let chosen: Vec<_> = value.split(',').collect();
+        for (index, unknown) in chosen.iter().enumerate() {
+            if !known.contains(unknown) {
+                let list = known.join(",");
+                self.fault(name, "unknown_name", format!("`{name}` names `{unknown}`, and may name {list}."));
+            } else if chosen.iter().take(index).any(|earlier| earlier == unknown) {
+                self.fault(name, "duplicate", format!("`{name}` names `{unknown}` twice."));
+            }
+        }
+        Some(known.iter().copied().filter(|known| chosen.contains(known)).collect())
+    }
+
+    /// An instant in RFC 3339, of any zone.
+    pub fn instant(&mut self, name: &str) -> Option<Timestamp> {
+        let value = self.take(name)?;
+        let instant = Timestamp::parse(&value);
+        if instant.is_none() {
+            let hint = if value.contains(' ') { " In a query, `+` is written `%2B`." } else { "" };
+            let detail = format!("`{name}` must be an instant in RFC 3339, as in 2026-11-22T09:30:00Z.{hint}");
+            self.fault(name, "invalid", detail);
+        }
+        instant
+    }
+
+    /// A text that is read by rules of its own, which say what is wrong with it: a code, and what mends it.
+    pub fn parsed<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, (&'static str, String)>,
+    ) -> Option<T> {
+        let value = self.text(name)?;
+        parse(&value).map_err(|(code, detail)| self.fault(name, code, detail)).ok()
+    }
+
     /// Ends the reading: nothing, or everything that is wrong.
     pub fn finish(mut self) -> Result<(), Problem> {
         for (name, _) in std::mem::take(&mut self.pairs) {
@@ -80,6 +147,12 @@ impl Parameters {
     fn fault(&mut self, name: &str, code: &'static str, detail: String) {
         self.faults.push(Fault::at_parameter(name, code, detail));
     }
+}
+
+/// A query parameter, as the document shows it.
+#[must_use]
+pub fn query_parameter(name: &str, description: &str, schema: ObjectBuilder) -> Parameter {
+    parameter(ParameterIn::Query, name, description, schema)
 }
 
 /// Percent-decoding as forms do it (`+` is a space), without the leniency: what is no UTF-8 is refused.

@@ -1,10 +1,21 @@
-//! Schemas of the OpenAPI document that are made from another one, so that a rule is written once.
+//! Parts of the OpenAPI document that are made from others, so that a rule is written once.
 
 use serde_json::Value;
-use utoipa::openapi::Type;
-use utoipa::openapi::schema::AdditionalProperties;
-use utoipa::openapi::schema::SchemaType;
-use utoipa::openapi::{Object, RefOr, Schema};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{AdditionalProperties, SchemaType};
+use utoipa::openapi::{Object, ObjectBuilder, RefOr, Required, Schema, Type};
+
+/// A parameter that may be left out.
+#[must_use]
+pub fn parameter(place: ParameterIn, name: &str, description: &str, schema: ObjectBuilder) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build()
+}
 
 /// An object schema, taken apart to make another of it.
 pub struct Derived(Object);

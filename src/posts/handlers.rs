@@ -1,17 +1,20 @@
 //! One function an operation. Their comments are the public document's text.
 
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse};
 
-use super::{NewPost, Post, PostMergePatch, PostPage, PostReplacement, PostState, Scope, store};
+use super::list::{PostList, PostSelection};
+use super::{NewPost, Post, PostItem, PostMergePatch, PostPage, PostReplacement, PostState, Scope, store};
 use crate::auth::{Author, Caller, Role};
 use crate::db::{Db, DbConnection};
 use crate::http::conditional::{ReadConditions, WriteConditions};
+use crate::http::cursor::CursorKeys;
 use crate::http::json::JsonBody;
-use crate::http::page::PageRequest;
+use crate::http::page;
 use crate::http::patch::{JsonPatch, Patch};
 use crate::http::path::Id;
+use crate::http::prefer::Prefer;
 use crate::http::problem::{Code, Problem};
 use crate::http::query::Parameters;
 use crate::http::responses::{
@@ -21,24 +24,48 @@ use crate::http::responses::{
 
 /// List posts
 ///
-/// The newest first.
+/// The newest first, or in the order of `sort`. A page goes on where the one before ended: a post that nobody touches
+/// meanwhile is neither skipped nor repeated, whatever is created or deleted. `Link` has the addresses of the first page
+/// and the next.
 #[utoipa::path(
     get, path = "/posts", operation_id = "listPosts", tag = "posts",
-    params(PageRequest),
+    params(PostList, Prefer, ReadConditions),
     responses(
-        (status = 200, description = "A page of posts.", body = PostPage),
-        CommonFailures, CallerFailures, DatabaseFailures, QueryFailures,
+        (status = 200, description = "A page of posts.", body = PostPage, headers(
+            ("ETag" = String, description = "The tag of this page, for `If-None-Match`."),
+            ("Link" = String, description = "The first page and the next (RFC 8288)."),
+            ("Preference-Applied" = String, description = "`count=exact`, where it was asked for."),
+        )),
+        (status = 304, description = "What you have is current."),
+        CommonFailures, CallerFailures, DatabaseFailures, QueryFailures, ReadConditionFailures,
     ),
     security((), ("bearer" = [])),
 )]
-pub async fn list_posts(caller: Caller, request: HttpRequest, db: Data<Db>) -> Result<HttpResponse, Problem> {
-    let mut parameters = Parameters::of(&request);
-    let page = PageRequest::read(&mut parameters);
-    parameters.finish()?;
+pub async fn list_posts(
+    caller: Caller,
+    request: HttpRequest,
+    db: Data<Db>,
+    cursors: Data<CursorKeys>,
+    prefer: Prefer,
+    conditions: ReadConditions,
+) -> Result<HttpResponse, Problem> {
+    let list = PostList::read(Parameters::of(&request))?;
+    let name = list.name()?;
+    let after = list.page.position(&cursors, &name)?;
     let scope = Scope::of(caller.identity());
-    let items = db.read(move |connection| Ok::<_, Problem>(store::list(connection, scope, page.limit)?)).await?;
-    let public = scope == Scope::Published;
-    Ok(cache_control(&mut HttpResponse::Ok(), public).json(PostPage { items, next_cursor: None }))
+    let (list, mut posts, total) = db
+        .read(move |connection| {
+            let posts = store::list(connection, scope, &list, after.as_ref())?;
+            let total = prefer.count.then(|| store::count(connection, scope, &list.filter)).transpose()?;
+            Ok::<_, Problem>((list, posts, total))
+        })
+        .await?;
+    let next_cursor = list.page.next_cursor(&mut posts, &cursors, &name, |post| list.sort.position_of(post))?;
+    let items = posts.into_iter().map(|post| PostItem::of(post, &list.selection)).collect();
+    let page = PostPage { items, next_cursor, total };
+    let mut response = page::answer(&request, &conditions, prefer, &page, page.next_cursor.as_deref())?;
+    response.headers_mut().insert(header::CACHE_CONTROL, cache_control(scope == Scope::Published));
+    Ok(response)
 }
 
 /// Create a post
@@ -72,9 +99,12 @@ pub async fn create_post(caller: Author, db: Data<Db>, JsonBody(body): JsonBody)
 /// With `If-None-Match` and the `ETag` of what you have, the answer is 304 as long as that is current.
 #[utoipa::path(
     get, path = "/posts/{id}", operation_id = "getPost", tag = "posts",
-    params(Id, ReadConditions),
+    params(Id, PostSelection, ReadConditions),
     responses(
-        (status = 200, response = PostState),
+        (status = 200, description = "The post as it is now.", body = PostItem, headers(
+            ("ETag" = String, description = "The tag of this version, for `If-Match` and `If-None-Match`."),
+            ("Last-Modified" = String, description = "When it last changed."),
+        )),
         (status = 304, description = "What you have is current."),
         CommonFailures, CallerFailures, DatabaseFailures, QueryFailures, TargetFailures, ReadConditionFailures,
     ),
@@ -87,14 +117,16 @@ pub async fn get_post(
     Id(id): Id,
     conditions: ReadConditions,
 ) -> Result<HttpResponse, Problem> {
-    Parameters::of(&request).finish()?;
+    let PostSelection(selection) = PostSelection::read(Parameters::of(&request))?;
     let scope = Scope::of(caller.identity());
     let post = db.read(move |connection| existing(store::find(connection, scope, id)?)).await?;
-    if let Some(mut not_modified) = conditions.not_modified(&post.validators())? {
-        return Ok(cache_control(&mut not_modified, post.published).finish());
+    let validators = post.validators().in_variant(selection.variant());
+    let cache_control = (header::CACHE_CONTROL, cache_control(post.published));
+    if let Some(mut not_modified) = conditions.not_modified(&validators)? {
+        return Ok(not_modified.insert_header(cache_control).finish());
     }
     let mut response = HttpResponse::Ok();
-    Ok(post.validators().set_on(cache_control(&mut response, post.published)).json(post))
+    Ok(validators.set_on(response.insert_header(cache_control)).json(PostItem::of(post, &selection)))
 }
 
 /// Replace a post
@@ -218,6 +250,6 @@ fn existing(post: Option<Post>) -> Result<Post, Problem> {
 }
 
 /// What everybody may see may be kept, and is asked for again before it is shown; the rest is never kept.
-fn cache_control(response: &mut HttpResponseBuilder, public: bool) -> &mut HttpResponseBuilder {
-    response.insert_header((header::CACHE_CONTROL, if public { "no-cache" } else { "no-store" }))
+fn cache_control(public: bool) -> HeaderValue {
+    HeaderValue::from_static(if public { "no-cache" } else { "no-store" })
 }

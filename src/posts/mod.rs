@@ -1,6 +1,7 @@
 //! The resource `/posts`: its wire types and their rules.
 
 mod handlers;
+mod list;
 mod store;
 
 use diesel::prelude::*;
@@ -17,13 +18,17 @@ use crate::http::fields::{Fields, Text};
 use crate::http::patch::Patch;
 use crate::http::problem::Problem;
 use crate::http::schema::Derived;
+use crate::http::selection::Selection;
 
 pub use handlers::*;
+pub use list::PostList;
 
 const TITLE: Text = Text { min: 1, max: 255, blank: false };
 const AUTHOR: Text = Text { min: 1, max: 255, blank: true };
 const CONTENT: Text = Text { min: 0, max: 1_000_000, blank: true };
 
+const FIELDS: [&str; 9] =
+    ["id", "title", "author", "content", "published", "owner_id", "created_on", "updated_on", "version"];
 const READ_ONLY: [&str; 5] = ["id", "owner_id", "created_on", "updated_on", "version"];
 const WRITABLE: [&str; 4] = ["title", "author", "content", "published"];
 
@@ -73,14 +78,41 @@ pub struct Post {
     pub version: i64,
 }
 
+/// A post, or those of its fields that were asked for.
+#[derive(Debug, Serialize)]
+#[expect(clippy::option_option, reason = "not asked for, null and a value are three things")]
+pub struct PostItem {
+    id: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    author: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner_id: Option<Option<i64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_on: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_on: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<i64>,
+}
+
 /// A part of the list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PostPage {
     /// The posts, in the list's order.
-    items: Vec<Post>,
-    /// Where the next page begins; null on the last. This release has one page: always null.
+    items: Vec<PostItem>,
+    /// Where the next page begins; null on the last.
     #[schema(required = true)]
     next_cursor: Option<String>,
+    /// With `Prefer: count=exact`: how many posts the list has on all its pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 0)]
+    total: Option<i64>,
 }
 
 /// A post as an answer of its own.
@@ -147,8 +179,8 @@ pub struct PostMergePatch;
 impl Post {
     /// What conditional requests compare.
     #[must_use]
-    pub const fn validators(&self) -> Validators {
-        Validators { id: self.id, version: self.version, updated_on: self.updated_on }
+    pub fn validators(&self) -> Validators {
+        Validators::of_version(self.id, self.version, self.updated_on)
     }
 
     /// Whether the post says that already.
@@ -160,6 +192,24 @@ impl Post {
     /// The post as the document that patches apply to.
     fn document(&self) -> Value {
         json!(self)
+    }
+}
+
+impl PostItem {
+    /// Those fields of a post that were asked for.
+    fn of(post: Post, selection: &Selection) -> Self {
+        let Post { id, title, author, content, published, owner_id, created_on, updated_on, version } = post;
+        Self {
+            id,
+            title: selection.has("title").then_some(title),
+            author: selection.has("author").then_some(author),
+            content: selection.has("content").then_some(content),
+            published: selection.has("published").then_some(published),
+            owner_id: selection.has("owner_id").then_some(owner_id),
+            created_on: selection.has("created_on").then_some(created_on),
+            updated_on: selection.has("updated_on").then_some(updated_on),
+            version: selection.has("version").then_some(version),
+        }
     }
 }
 
@@ -210,6 +260,17 @@ impl PartialSchema for NewPost {
             .without(&READ_ONLY)
             .requiring(&["title"])
             .with_example(json!({"title": "Hello, world", "author": "Ada", "content": "The first post."}))
+            .into_schema()
+    }
+}
+
+impl ToSchema for PostItem {}
+
+impl PartialSchema for PostItem {
+    fn schema() -> RefOr<Schema> {
+        Derived::from(Post::schema(), "A post; with `fields`, its `id` and those fields alone.")
+            .requiring(&["id"])
+            .with_example(json!({"id": 7, "title": "Hello, world", "published": true}))
             .into_schema()
     }
 }

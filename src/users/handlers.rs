@@ -10,10 +10,12 @@ use crate::auth::audit::Origin;
 use crate::auth::{Admin, Auth, Role};
 use crate::db::{self, Db, DbConnection};
 use crate::http::conditional::{ReadConditions, WriteConditions};
+use crate::http::cursor::CursorKeys;
 use crate::http::json::JsonBody;
-use crate::http::page::PageRequest;
+use crate::http::page::{self, PageRequest};
 use crate::http::patch::{JsonPatch, Patch};
 use crate::http::path::Id;
+use crate::http::prefer::Prefer;
 use crate::http::problem::{Code, Problem};
 use crate::http::query::Parameters;
 use crate::http::responses::{
@@ -21,25 +23,49 @@ use crate::http::responses::{
     RoleFailures, StorageFailures, TargetFailures, WriteConditionFailures,
 };
 
+/// What a cursor of the list is bound to: it has one order, and no filters.
+const LIST_NAME: &str = "users";
+
 /// List users
 ///
-/// The oldest first.
+/// The oldest first. `Link` has the addresses of the first page and the next.
 #[utoipa::path(
     get, path = "/users", operation_id = "listUsers", tag = "users",
-    params(PageRequest),
+    params(PageRequest, Prefer, ReadConditions),
     responses(
-        (status = 200, description = "A page of users.", body = UserPage),
-        CommonFailures, RoleFailures, DatabaseFailures, QueryFailures,
+        (status = 200, description = "A page of users.", body = UserPage, headers(
+            ("ETag" = String, description = "The tag of this page, for `If-None-Match`."),
+            ("Link" = String, description = "The first page and the next (RFC 8288)."),
+            ("Preference-Applied" = String, description = "`count=exact`, where it was asked for."),
+        )),
+        (status = 304, description = "What you have is current."),
+        CommonFailures, RoleFailures, DatabaseFailures, QueryFailures, ReadConditionFailures,
     ),
     security(("bearer" = [])),
     extensions(("x-required-role" = json!("admin"))),
 )]
-pub async fn list_users(_: Admin, request: HttpRequest, db: Data<Db>) -> Result<HttpResponse, Problem> {
+pub async fn list_users(
+    _: Admin,
+    request: HttpRequest,
+    db: Data<Db>,
+    cursors: Data<CursorKeys>,
+    prefer: Prefer,
+    conditions: ReadConditions,
+) -> Result<HttpResponse, Problem> {
     let mut parameters = Parameters::of(&request);
-    let page = PageRequest::read(&mut parameters);
+    let list = PageRequest::read(&mut parameters);
     parameters.finish()?;
-    let items = db.read(move |connection| Ok::<_, Problem>(store::list(connection, page.limit)?)).await?;
-    Ok(HttpResponse::Ok().json(UserPage { items, next_cursor: None }))
+    let after = list.position(&cursors, LIST_NAME)?;
+    let limit = list.look_ahead();
+    let read = db.read(move |connection| {
+        let users = store::list(connection, after, limit)?;
+        let total = prefer.count.then(|| store::count(connection)).transpose()?;
+        Ok::<_, Problem>((users, total))
+    });
+    let (mut items, total) = read.await?;
+    let next_cursor = list.next_cursor(&mut items, &cursors, LIST_NAME, |user| user.id)?;
+    let page = UserPage { items, next_cursor, total };
+    page::answer(&request, &conditions, prefer, &page, page.next_cursor.as_deref())
 }
 
 /// Create a user

@@ -61,9 +61,13 @@ pub struct User {
 pub struct UserPage {
     /// The users, by id.
     items: Vec<User>,
-    /// Where the next page begins; null on the last. This release has one page: always null.
+    /// Where the next page begins; null on the last.
     #[schema(required = true)]
     next_cursor: Option<String>,
+    /// With `Prefer: count=exact`: how many users there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 0)]
+    total: Option<i64>,
 }
 
 /// A user as an answer of its own.
@@ -105,8 +109,8 @@ pub struct UserChange {
 impl User {
     /// What conditional requests compare.
     #[must_use]
-    pub const fn validators(&self) -> Validators {
-        Validators { id: self.id, version: self.version, updated_on: self.updated_on }
+    pub fn validators(&self) -> Validators {
+        Validators::of_version(self.id, self.version, self.updated_on)
     }
 }
 

@@ -13,9 +13,18 @@ type Columns =
 const COLUMNS: Columns =
     (users::id, users::email, users::role, users::disabled, users::created_on, users::updated_on, users::version);
 
-/// The oldest users first.
-pub(crate) fn list(connection: &mut DbConnection, limit: u32) -> QueryResult<Vec<User>> {
-    users::table.order(users::id).limit(limit.into()).select(COLUMNS).load(connection)
+/// The oldest users first, those after the one with that id.
+pub(crate) fn list(connection: &mut DbConnection, after: Option<i64>, limit: i64) -> QueryResult<Vec<User>> {
+    users::table
+        .filter(users::id.gt(after.unwrap_or_default()))
+        .order(users::id)
+        .limit(limit)
+        .select(COLUMNS)
+        .load(connection)
+}
+
+pub(super) fn count(connection: &mut DbConnection) -> QueryResult<i64> {
+    users::table.count().get_result(connection)
 }
 
 pub(crate) fn find(connection: &mut DbConnection, id: i64) -> QueryResult<Option<User>> {

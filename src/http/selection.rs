@@ -1,0 +1,40 @@
+//! Which fields of a resource were asked for (`fields`).
+
+use utoipa::openapi::path::Parameter;
+use utoipa::openapi::{ObjectBuilder, Type};
+
+use super::query::{Parameters, query_parameter};
+
+/// The fields to send. `id` is always sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection(Option<Vec<&'static str>>);
+
+impl Selection {
+    /// Takes the parameter `fields`, which may have these names.
+    pub fn read(parameters: &mut Parameters, known: &[&'static str]) -> Self {
+        Self(parameters.names("fields", known))
+    }
+
+    /// Whether to send this field.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.as_ref().is_none_or(|names| names.contains(&name))
+    }
+
+    /// What sets an answer with these fields apart from the whole, in its `ETag`.
+    #[must_use]
+    pub fn variant(&self) -> String {
+        self.0.as_ref().map(|names| names.join("+")).unwrap_or_default()
+    }
+
+    /// The parameter, as the document shows it.
+    #[must_use]
+    pub fn parameter(known: &[&str]) -> Parameter {
+        let list = known.join("|");
+        let schema = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(format!("^({list})(,({list}))*$")))
+            .examples(["title,published"]);
+        query_parameter("fields", "The fields to send, with commas between them. `id` is always sent.", schema)
+    }
+}
