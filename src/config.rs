@@ -17,6 +17,9 @@ use crate::db::{DatabaseUrl, Options};
 use crate::http::client::TrustedProxies;
 use crate::http::json::BodyLimits;
 
+/// How often what has passed is forgotten: often enough that little of it lies about. Nobody has to set it.
+const HOUSEKEEPING_PERIOD: Duration = Duration::from_mins(10);
+
 /// The settings, as flags and variables give them. [`Settings::check`] makes a [`Config`] of them.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
@@ -163,6 +166,8 @@ pub struct Config {
     pub grace: Duration,
     /// How long readiness is off before the end begins.
     pub drain_delay: Duration,
+    /// How often what has passed is forgotten. Only tests are in more of a hurry.
+    pub housekeeping_period: Duration,
 }
 
 /// How the program speaks of what it does.
@@ -191,6 +196,7 @@ impl Settings {
             head_timeout: self.head_timeout,
             grace: self.grace,
             drain_delay: self.drain_delay,
+            housekeeping_period: HOUSEKEEPING_PERIOD,
         })
     }
 

@@ -20,7 +20,8 @@ use crate::{api_keys, auth, meta, posts, users};
         title = "posts",
         description = "A JSON REST service over posts.\n\n\
             No update is lost: a post has an `ETag`, and a write with `If-Match` is refused with 412 where the post is no \
-            longer what the writer read.\n\n\
+            longer what the writer read. Nothing is created twice: a POST with an `Idempotency-Key` may be sent again, and gets \
+            its first answer.\n\n\
             Everybody may read what is published. For anything else send a token: sign in at `/auth/login` for an access token, \
             or make an API key. A role may do what those before it may: `reader`, `author`, `editor`, `admin`; \
             an operation's `x-required-role` is the least that it takes.\n\n\

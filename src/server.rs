@@ -19,6 +19,7 @@ use crate::db::Db;
 use crate::db::migrations::PrepareError;
 use crate::http::conditional::RequireIfMatch;
 use crate::http::cursor::CursorKeys;
+use crate::http::idempotency::{self, FingerprintKeys};
 use crate::http::middleware::{Draining, REQUEST_ID, limit_head, observe, vary_by_origin};
 use crate::meta::Document;
 use crate::telemetry::Metrics;
@@ -76,6 +77,8 @@ impl Server {
         let auth = Data::new(Auth::start(config.auth.clone()).map_err(StartError::Threads)?);
         let cursors = CursorKeys::new(config.auth.keys.derive("posts cursors")).map_err(|_| StartError::Keys)?;
         let cursors = Data::new(cursors);
+        let fingerprints = FingerprintKeys::new(config.auth.keys.derive("posts request fingerprints"));
+        let fingerprints = Data::new(fingerprints.ok_or(StartError::Keys)?);
         let prepared = match db.prepare().await {
             Err(PrepareError::Unreachable(reason)) if !db.url().is_sqlite() => {
                 tracing::warn!(reason, "the database cannot be reached; trying again until it can");
@@ -84,14 +87,15 @@ impl Server {
             outcome => outcome.map(|()| true)?,
         };
 
+        let housekeeping_period = config.housekeeping_period;
         let (setup, setup_found) = oneshot::channel();
         if prepared {
-            begin(auth.clone(), db.clone(), setup).await;
+            begin(auth.clone(), db.clone(), setup, housekeeping_period).await;
         } else {
             let (auth, db) = (auth.clone(), db.clone());
             tokio::spawn(async move {
                 prepare_in_time(&db).await;
-                begin(auth, db, setup).await;
+                begin(auth, db, setup, housekeeping_period).await;
             });
         }
 
@@ -109,6 +113,7 @@ impl Server {
                 .app_data(Data::new(db.clone()))
                 .app_data(auth.clone())
                 .app_data(cursors.clone())
+                .app_data(fingerprints.clone())
                 .app_data(Data::new(body))
                 .app_data(Data::new(RequireIfMatch(config.require_if_match)))
                 .app_data(Data::new(config.trusted_proxies.clone()))
@@ -160,13 +165,22 @@ impl Server {
 }
 
 /// What is done once the database is ready.
-async fn begin(auth: Data<Auth>, db: Db, setup: oneshot::Sender<SetupState>) {
+async fn begin(auth: Data<Auth>, db: Db, setup: oneshot::Sender<SetupState>, housekeeping_period: Duration) {
     match setup::look(&db).await {
         // Who started the server may not want to know.
         Ok(state) => drop(setup.send(state)),
         Err(problem) => tracing::warn!(cause = problem.cause(), "whether there is a user could not be found out"),
     }
-    tokio::spawn(async move { auth.keep_house(&db).await });
+    tokio::spawn(async move { keep_house(&auth, &db, housekeeping_period).await });
+}
+
+/// Forgets what has passed, again and again.
+async fn keep_house(auth: &Auth, db: &Db, period: Duration) {
+    loop {
+        tokio::time::sleep(period).await;
+        auth.forget(db).await;
+        idempotency::forget(db).await;
+    }
 }
 
 /// Tries to prepare the database until that succeeds. Says so when the reason for a failure changes.

@@ -17,8 +17,6 @@ pub mod setup;
 mod token;
 mod wire;
 
-use std::time::Duration;
-
 pub use caller::{Admin, Author, Caller, Editor, Identity, Reader, authenticate};
 pub use handlers::*;
 pub use keys::{InvalidKey, SigningKey, SigningKeys};
@@ -30,9 +28,6 @@ use crate::http::problem::Problem;
 use limits::Limits;
 use password::PasswordLane;
 use token::AccessTokens;
-
-/// How often what has passed is forgotten.
-const HOUSEKEEPING_PERIOD: Duration = Duration::from_mins(10);
 
 /// What access tokens are signed with, and what they say of where they come from and are for.
 #[derive(Clone, Debug)]
@@ -67,21 +62,16 @@ impl Auth {
         })
     }
 
-    /// Forgets, again and again, what has passed: sessions that are over, failures of long ago.
-    pub async fn keep_house(&self, db: &Db) {
-        loop {
-            tokio::time::sleep(HOUSEKEEPING_PERIOD).await;
-            self.limits.forget();
-            let forgotten = db.write(|connection| {
-                setup::forget(connection)?;
-                Ok::<_, Problem>(session::forget(connection)?)
-            });
-            match forgotten.await {
-                Ok(sessions) => tracing::debug!(sessions, "sessions that were over are forgotten"),
-                Err(problem) => {
-                    tracing::warn!(cause = problem.cause(), "sessions that are over could not be forgotten");
-                }
-            }
+    /// Forgets what has passed: sessions that are over, failures of long ago.
+    pub async fn forget(&self, db: &Db) {
+        self.limits.forget();
+        let forgotten = db.write(|connection| {
+            setup::forget(connection)?;
+            Ok::<_, Problem>(session::forget(connection)?)
+        });
+        match forgotten.await {
+            Ok(sessions) => tracing::debug!(sessions, "sessions that were over are forgotten"),
+            Err(problem) => tracing::warn!(cause = problem.cause(), "sessions that are over could not be forgotten"),
         }
     }
 }

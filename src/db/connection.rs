@@ -13,7 +13,7 @@ use diesel::connection::{
 use diesel::dsl::sql;
 use diesel::r2d2::{ManageConnection, R2D2Connection as _};
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
-use diesel::sql_types::Bool;
+use diesel::sql_types::{BigInt, Bool};
 use diesel::{Connection as _, ConnectionError, PgConnection, QueryResult, RunQueryDsl as _, SqliteConnection};
 use secrecy::ExposeSecret as _;
 
@@ -203,6 +203,20 @@ fn with_defaults(url: &str, timeout: Option<Duration>) -> String {
     ];
     let missing: Vec<_> = defaults.into_iter().filter(|(name, _)| parameter(url, name).is_none()).collect();
     with_parameters(url, &missing)
+}
+
+/// Takes the lock with this number until the transaction ends, and says whether it could be had: at once, without
+/// waiting for who has it. To be called in a transaction that writes; on SQLite, where that is alone, there is none to
+/// take.
+pub fn try_lock(connection: &mut DbConnection, number: i64) -> QueryResult<bool> {
+    #[diesel::declare_sql_function]
+    extern "SQL" {
+        fn pg_try_advisory_xact_lock(number: BigInt) -> Bool;
+    }
+    match connection {
+        DbConnection::Postgres(postgres) => diesel::select(pg_try_advisory_xact_lock(number)).get_result(postgres),
+        DbConnection::Sqlite(_) => Ok(true),
+    }
 }
 
 /// As diesel's `SqliteConnection::immediate_transaction`, for a closure that takes either database.

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use diesel::Connection as _;
 
-pub use connection::DbConnection;
+pub use connection::{DbConnection, try_lock};
 pub use error::Error;
 pub use types::Timestamp;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};

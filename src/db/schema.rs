@@ -21,6 +21,20 @@ diesel::table! {
     use diesel::sql_types::{Bool, Bytea, Int8, Nullable, Text};
     use crate::db::types::Timestamptz;
 
+    idempotency_keys (key_hash) {
+        key_hash -> Bytea,
+        fingerprint -> Bytea,
+        status -> Int8,
+        headers -> Text,
+        body -> Bytea,
+        created_on -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Bool, Bytea, Int8, Nullable, Text};
+    use crate::db::types::Timestamptz;
+
     posts (id) {
         id -> Int8,
         title -> Text,
@@ -90,4 +104,12 @@ diesel::joinable!(posts -> users (owner_id));
 diesel::joinable!(refresh_tokens -> sessions (session_id));
 diesel::joinable!(sessions -> users (user_id));
 
-diesel::allow_tables_to_appear_in_same_query!(api_keys, posts, refresh_tokens, sessions, setup_tokens, users,);
+diesel::allow_tables_to_appear_in_same_query!(
+    api_keys,
+    idempotency_keys,
+    posts,
+    refresh_tokens,
+    sessions,
+    setup_tokens,
+    users,
+);

@@ -86,11 +86,16 @@ impl Validators {
         self.updated_on.is_some_and(|updated_on| updated_on.seconds() <= since)
     }
 
+    /// `ETag` and `Last-Modified`.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (HeaderName, String)> {
+        let modified = self.updated_on.map(|updated_on| (header::LAST_MODIFIED, http_date(updated_on)));
+        std::iter::once((header::ETAG, self.etag(None))).chain(modified)
+    }
+
     /// Sets `ETag` and `Last-Modified`.
     pub fn set_on<'a>(&self, response: &'a mut HttpResponseBuilder) -> &'a mut HttpResponseBuilder {
-        response.insert_header((header::ETAG, self.etag(None)));
-        if let Some(updated_on) = self.updated_on {
-            response.insert_header((header::LAST_MODIFIED, http_date(updated_on)));
+        for header in self.headers() {
+            response.insert_header(header);
         }
         response
     }

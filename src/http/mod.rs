@@ -1,10 +1,12 @@
-//! HTTP as every resource speaks it: problems, JSON bodies, patches, conditions, pages, routes. Knows no resource.
+//! HTTP as every resource speaks it: problems, JSON bodies, patches, conditions, pages, retries, routes. Knows no
+//! resource.
 
 pub mod client;
 pub mod conditional;
 pub mod cursor;
 pub mod endpoint;
 pub mod fields;
+pub mod idempotency;
 pub mod json;
 pub mod middleware;
 pub mod page;

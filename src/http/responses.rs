@@ -55,6 +55,9 @@ groups! {
     /// A state that the request does not fit: a JSON Patch whose test fails, a value that is taken, a caller who is
     /// deleted meanwhile.
     ConflictFailures: 409;
+    /// Carrying out once what may be sent twice: a key that cannot be read, that is at work, or that came with another
+    /// body.
+    IdempotencyFailures: 400, 409, 422;
     /// Storing something.
     StorageFailures: 507;
 }

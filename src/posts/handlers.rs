@@ -10,6 +10,7 @@ use crate::auth::{Author, Caller, Role};
 use crate::db::{Db, DbConnection};
 use crate::http::conditional::{ReadConditions, WriteConditions};
 use crate::http::cursor::CursorKeys;
+use crate::http::idempotency::{Answer, IdempotencyKey};
 use crate::http::json::JsonBody;
 use crate::http::page;
 use crate::http::patch::{JsonPatch, Patch};
@@ -18,8 +19,8 @@ use crate::http::prefer::Prefer;
 use crate::http::problem::{Code, Problem};
 use crate::http::query::Parameters;
 use crate::http::responses::{
-    BodyFailures, CallerFailures, CommonFailures, ConflictFailures, DatabaseFailures, QueryFailures,
-    ReadConditionFailures, RoleFailures, StorageFailures, TargetFailures, WriteConditionFailures,
+    BodyFailures, CallerFailures, CommonFailures, ConflictFailures, DatabaseFailures, IdempotencyFailures,
+    QueryFailures, ReadConditionFailures, RoleFailures, StorageFailures, TargetFailures, WriteConditionFailures,
 };
 
 /// List posts
@@ -73,25 +74,31 @@ pub async fn list_posts(
 /// The answer is the post as it was stored. The strings come back byte for byte.
 #[utoipa::path(
     post, path = "/posts", operation_id = "createPost", tag = "posts",
+    params(IdempotencyKey),
     request_body(content = NewPost, description = "What the post says."),
     responses(
         (status = 201, description = "The post was created.", body = Post, headers(
             ("Location" = String, description = "The post's address."),
             ("ETag" = String, description = "The tag of this version, for `If-Match`."),
             ("Last-Modified" = String, description = "When it last changed."),
+            ("Idempotency-Replayed" = bool, description = "`true` on the answer to an earlier request with this `Idempotency-Key`."),
         )),
-        CommonFailures, RoleFailures, DatabaseFailures, BodyFailures, ConflictFailures, StorageFailures,
+        CommonFailures, RoleFailures, DatabaseFailures, BodyFailures, ConflictFailures, IdempotencyFailures, StorageFailures,
     ),
     security(("bearer" = [])),
     extensions(("x-required-role" = json!("author"))),
 )]
-pub async fn create_post(caller: Author, db: Data<Db>, JsonBody(body): JsonBody) -> Result<HttpResponse, Problem> {
+pub async fn create_post(
+    caller: Author,
+    db: Data<Db>,
+    key: IdempotencyKey,
+    JsonBody(body): JsonBody,
+) -> Result<HttpResponse, Problem> {
+    let attempt = key.attempt(caller.id, &body);
     let new = NewPost::read(body)?;
     let owner = caller.id;
-    let post = db.write(move |connection| Ok::<_, Problem>(store::insert(connection, owner, &new)?)).await?;
-    let mut response = HttpResponse::Created();
-    response.insert_header((header::LOCATION, format!("/posts/{}", post.id)));
-    Ok(post.validators().set_on(&mut response).json(post))
+    let insert = move |connection: &mut DbConnection| Ok(store::insert(connection, owner, &new)?);
+    Ok(attempt.write(&db, insert, created).await?.answer.into())
 }
 
 /// Get a post
@@ -243,6 +250,10 @@ fn changeable(connection: &mut DbConnection, caller: &Author, id: i64) -> Result
         ));
     }
     Ok(post)
+}
+
+fn created(post: &Post) -> Result<Answer, Problem> {
+    Answer::created(format!("/posts/{}", post.id), &post.validators(), post)
 }
 
 fn existing(post: Option<Post>) -> Result<Post, Problem> {

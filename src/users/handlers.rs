@@ -1,6 +1,5 @@
 //! One function an operation. Their comments are the public document's text.
 
-use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -11,6 +10,7 @@ use crate::auth::{Admin, Auth, Role};
 use crate::db::{self, Db, DbConnection};
 use crate::http::conditional::{ReadConditions, WriteConditions};
 use crate::http::cursor::CursorKeys;
+use crate::http::idempotency::{Answer, IdempotencyKey};
 use crate::http::json::JsonBody;
 use crate::http::page::{self, PageRequest};
 use crate::http::patch::{JsonPatch, Patch};
@@ -19,8 +19,8 @@ use crate::http::prefer::Prefer;
 use crate::http::problem::{Code, Problem};
 use crate::http::query::Parameters;
 use crate::http::responses::{
-    BodyFailures, CommonFailures, ConflictFailures, DatabaseFailures, QueryFailures, ReadConditionFailures,
-    RoleFailures, StorageFailures, TargetFailures, WriteConditionFailures,
+    BodyFailures, CommonFailures, ConflictFailures, DatabaseFailures, IdempotencyFailures, QueryFailures,
+    ReadConditionFailures, RoleFailures, StorageFailures, TargetFailures, WriteConditionFailures,
 };
 
 /// What a cursor of the list is bound to: it has one order, and no filters.
@@ -73,14 +73,16 @@ pub async fn list_users(
 /// The password is checked by the same rules as everywhere, and kept as a hash alone.
 #[utoipa::path(
     post, path = "/users", operation_id = "createUser", tag = "users",
+    params(IdempotencyKey),
     request_body(content = NewUser, description = "Who is to be created."),
     responses(
         (status = 201, description = "The user was created.", body = User, headers(
             ("Location" = String, description = "The user's address."),
             ("ETag" = String, description = "The tag of this version, for `If-Match`."),
             ("Last-Modified" = String, description = "When it last changed."),
+            ("Idempotency-Replayed" = bool, description = "`true` on the answer to an earlier request with this `Idempotency-Key`."),
         )),
-        CommonFailures, RoleFailures, DatabaseFailures, BodyFailures, ConflictFailures, StorageFailures,
+        CommonFailures, RoleFailures, DatabaseFailures, BodyFailures, ConflictFailures, IdempotencyFailures, StorageFailures,
     ),
     security(("bearer" = [])),
     extensions(("x-required-role" = json!("admin"))),
@@ -90,15 +92,22 @@ pub async fn create_user(
     request: HttpRequest,
     auth: Data<Auth>,
     db: Data<Db>,
+    key: IdempotencyKey,
     JsonBody(body): JsonBody,
 ) -> Result<HttpResponse, Problem> {
+    let attempt = key.attempt(caller.id, &body);
+    // Before its password is hashed once more.
+    if let Some(answer) = attempt.first_answer(&db).await? {
+        return Ok(answer.into());
+    }
     let account = auth.passwords.run(move || NewUser::read(body)?.into_account()).await?;
-    let user = db.write(move |connection| store::insert(connection, &account).map_err(|error| taken(error.into())));
-    let user = user.await?;
-    Origin::of(&request).note("user created", Some(caller.id), Some(user.id));
-    let mut response = HttpResponse::Created();
-    response.insert_header((header::LOCATION, format!("/users/{}", user.id)));
-    Ok(user.validators().set_on(&mut response).json(user))
+    let insert =
+        move |connection: &mut DbConnection| store::insert(connection, &account).map_err(|error| taken(error.into()));
+    let outcome = attempt.write(&db, insert, created).await?;
+    if let Some(user) = outcome.done {
+        Origin::of(&request).note("user created", Some(caller.id), Some(user.id));
+    }
+    Ok(outcome.answer.into())
 }
 
 /// Get a user
@@ -236,6 +245,10 @@ fn changeable(connection: &mut DbConnection, id: i64, is_admin_no_more: bool) ->
         return Err(Problem::new(Code::Conflict, detail));
     }
     Ok(stored)
+}
+
+fn created(user: &User) -> Result<Answer, Problem> {
+    Answer::created(format!("/users/{}", user.id), &user.validators(), user)
 }
 
 fn existing(user: Option<User>) -> Result<User, Problem> {

@@ -15,6 +15,7 @@ mod answers;
 mod api_keys;
 mod conditional;
 mod forgeries;
+mod idempotency;
 mod life;
 mod lists;
 mod load;

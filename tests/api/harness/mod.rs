@@ -179,6 +179,7 @@ fn config(database: &TestDatabase) -> Config {
         head_timeout: Duration::from_secs(10),
         grace: Duration::from_secs(5),
         drain_delay: Duration::ZERO,
+        housekeeping_period: Duration::from_hours(1),
     }
 }
 
