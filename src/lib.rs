@@ -17,3 +17,4 @@ pub mod config;
 pub mod auth;
 pub mod http;
 pub mod db;
+pub mod search;

@@ -12,6 +12,7 @@ use utoipa::{Modify, OpenApi};
 use crate::http::patch::JsonPatch;
 use crate::http::problem::{Fault, ProblemBody};
 use crate::http::responses;
+use crate::search::Highlights;
 use crate::{api_keys, auth, meta, posts, users};
 
 #[derive(OpenApi)]
@@ -46,7 +47,7 @@ use crate::{api_keys, auth, meta, posts, users};
     ),
     components(
         schemas(
-            ProblemBody<'_>, Fault, posts::PostReplacement, posts::PostMergePatch, JsonPatch, users::UserMergePatch,
+            ProblemBody<'_>, Fault, Highlights, posts::PostReplacement, posts::PostMergePatch, JsonPatch, users::UserMergePatch,
         ),
         responses(posts::PostState, users::UserState),
     ),

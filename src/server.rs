@@ -23,7 +23,7 @@ use crate::http::idempotency::{self, FingerprintKeys};
 use crate::http::middleware::{Draining, REQUEST_ID, limit_head, observe, vary_by_origin};
 use crate::meta::Document;
 use crate::telemetry::Metrics;
-use crate::{openapi, routes};
+use crate::{openapi, posts, routes};
 
 /// How long to wait before the database is tried again, while it cannot be reached.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
@@ -171,6 +171,7 @@ async fn begin(auth: Data<Auth>, db: Db, setup: oneshot::Sender<SetupState>, hou
         Ok(state) => drop(setup.send(state)),
         Err(problem) => tracing::warn!(cause = problem.cause(), "whether there is a user could not be found out"),
     }
+    tokio::spawn(posts::index_missing_posts(db.clone()));
     tokio::spawn(async move { keep_house(&auth, &db, housekeeping_period).await });
 }
 

@@ -52,6 +52,18 @@ diesel::table! {
     use diesel::sql_types::{Bool, Bytea, Int8, Nullable, Text};
     use crate::db::types::Timestamptz;
 
+    posts_search (post_id) {
+        post_id -> Int8,
+        title -> Text,
+        author -> Text,
+        content -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Bool, Bytea, Int8, Nullable, Text};
+    use crate::db::types::Timestamptz;
+
     refresh_tokens (hash) {
         hash -> Bytea,
         session_id -> Int8,
@@ -101,6 +113,7 @@ diesel::table! {
 
 diesel::joinable!(api_keys -> users (user_id));
 diesel::joinable!(posts -> users (owner_id));
+diesel::joinable!(posts_search -> posts (post_id));
 diesel::joinable!(refresh_tokens -> sessions (session_id));
 diesel::joinable!(sessions -> users (user_id));
 
@@ -108,6 +121,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     api_keys,
     idempotency_keys,
     posts,
+    posts_search,
     refresh_tokens,
     sessions,
     setup_tokens,

@@ -51,20 +51,12 @@ impl PageRequest {
         self.cursor.as_deref().map(|cursor| keys.open(list, cursor)).transpose()
     }
 
-    /// Takes what was read ahead off a page, and gives the cursor of the next one where there is more.
-    pub fn next_cursor<T, P: Serialize>(
-        &self,
-        items: &mut Vec<T>,
-        keys: &CursorKeys,
-        list: &str,
-        position: impl FnOnce(&T) -> P,
-    ) -> Result<Option<String>, Problem> {
+    /// Takes what was read ahead off a page. Where there is more, returns the item that the next page begins after.
+    pub fn cut<'a, T>(&self, items: &'a mut Vec<T>) -> Option<&'a T> {
         let limit = self.limit as usize;
-        if items.len() <= limit {
-            return Ok(None);
-        }
+        let has_more = items.len() > limit;
         items.truncate(limit);
-        items.last().map(|last| keys.seal(list, &position(last))).transpose()
+        items.last().filter(|_| has_more)
     }
 }
 

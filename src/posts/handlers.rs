@@ -54,15 +54,16 @@ pub async fn list_posts(
     let name = list.name()?;
     let after = list.page.position(&cursors, &name)?;
     let scope = Scope::of(caller.identity());
-    let (list, mut posts, total) = db
-        .read(move |connection| {
-            let posts = store::list(connection, scope, &list, after.as_ref())?;
-            let total = prefer.count.then(|| store::count(connection, scope, &list.filter)).transpose()?;
-            Ok::<_, Problem>((list, posts, total))
-        })
-        .await?;
-    let next_cursor = list.page.next_cursor(&mut posts, &cursors, &name, |post| list.sort.position_of(post))?;
-    let items = posts.into_iter().map(|post| PostItem::of(post, &list.selection)).collect();
+    let read = db.read(move |connection| {
+        let mut posts = store::list(connection, scope, &list, after.as_ref())?;
+        let total = prefer.count.then(|| store::count(connection, scope, &list.filter)).transpose()?;
+        let next = list.page.cut(&mut posts).map(|last| list.position_of(last));
+        // Here and not on a worker: to look for hits takes a while where texts are long.
+        let items = posts.into_iter().map(|post| list.item(post)).collect();
+        Ok::<_, Problem>((items, next, total))
+    });
+    let (items, next, total) = read.await?;
+    let next_cursor = next.map(|position| cursors.seal(&name, &position)).transpose()?;
     let page = PostPage { items, next_cursor, total };
     let mut response = page::answer(&request, &conditions, prefer, &page, page.next_cursor.as_deref())?;
     response.headers_mut().insert(header::CACHE_CONTROL, cache_control(scope == Scope::Published));

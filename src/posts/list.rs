@@ -5,12 +5,13 @@ use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 
-use super::{FIELDS, Post};
+use super::{FIELDS, Post, PostItem};
 use crate::db::Timestamp;
 use crate::http::page::PageRequest;
 use crate::http::problem::Problem;
 use crate::http::query::{Parameters, query_parameter};
 use crate::http::selection::Selection;
+use crate::search::{self, Highlights, Query, Rank};
 
 /// What the list may send: a post's fields and, with `q`, where the words were found.
 pub(super) const LIST_FIELDS: [&str; 10] = {
@@ -38,7 +39,7 @@ pub struct PostList {
     /// Which posts.
     pub(super) filter: Filter,
     /// In which order.
-    pub(super) sort: Sort,
+    pub(super) order: Order,
     /// Which fields of them.
     pub(super) selection: Selection,
     /// How many, and from where.
@@ -52,6 +53,15 @@ pub(super) struct Filter {
     pub(super) published: Option<bool>,
     pub(super) created_on: Period,
     pub(super) updated_on: Period,
+    pub(super) q: Option<Query>,
+}
+
+/// Which posts come first.
+#[derive(Clone, Debug, Serialize)]
+pub(super) enum Order {
+    By(Sort),
+    /// Those that fit the query best; see [`Rank`].
+    Relevance(Query),
 }
 
 /// From when to when.
@@ -85,19 +95,26 @@ pub(super) enum Position {
     UpdatedOn(Timestamp, i64),
     Title(String, i64),
     Id(i64),
+    Rank(Rank, i64),
 }
 
 impl PostList {
     /// Reads a query, and reports all that is wrong with it.
     pub fn read(mut parameters: Parameters) -> Result<Self, Problem> {
+        let filter = Filter {
+            author: parameters.text("author"),
+            published: parameters.boolean("published"),
+            created_on: Period::read(&mut parameters, "created_on"),
+            updated_on: Period::read(&mut parameters, "updated_on"),
+            q: parameters.parsed("q", |text| Query::parse(text).map_err(|fault| (fault.code(), fault.to_string()))),
+        };
         let list = Self {
-            filter: Filter {
-                author: parameters.text("author"),
-                published: parameters.boolean("published"),
-                created_on: Period::read(&mut parameters, "created_on"),
-                updated_on: Period::read(&mut parameters, "updated_on"),
+            order: match (parameters.choice("sort", &SORTS), &filter.q) {
+                (Some(sort), _) => Order::By(sort),
+                (None, Some(query)) => Order::Relevance(query.clone()),
+                (None, None) => Order::By(NEWEST),
             },
-            sort: parameters.choice("sort", &SORTS).unwrap_or(NEWEST),
+            filter,
             selection: Selection::read(&mut parameters, &LIST_FIELDS),
             page: PageRequest::read(&mut parameters),
         };
@@ -107,12 +124,33 @@ impl PostList {
 
     /// Whether the content has to be read, which may be long.
     pub(super) fn needs_content(&self) -> bool {
-        self.selection.has("content")
+        self.selection.has("content") || self.highlighted().is_some()
+    }
+
+    /// Where a post is in this list.
+    pub(super) fn position_of(&self, post: &Post) -> Position {
+        match &self.order {
+            Order::By(sort) => sort.position_of(post),
+            Order::Relevance(query) => Position::Rank(query.rank(&post.title), post.id),
+        }
+    }
+
+    /// A post as this list shows it.
+    pub(super) fn item(&self, post: Post) -> PostItem {
+        let highlights = self
+            .highlighted()
+            .map(|query| Highlights::of(query, &post.title, post.author.as_deref(), post.content.as_deref()));
+        PostItem { highlights, ..PostItem::of(post, &self.selection) }
+    }
+
+    /// The query whose hits are to be shown.
+    fn highlighted(&self) -> Option<&Query> {
+        self.filter.q.as_ref().filter(|_| self.selection.has("highlights"))
     }
 
     /// What a cursor of this list is bound to.
     pub(super) fn name(&self) -> Result<String, Problem> {
-        serde_json::to_string(&("posts", self.sort, &self.filter)).map_err(|error| Problem::internal(&error))
+        serde_json::to_string(&("posts", &self.order, &self.filter)).map_err(|error| Problem::internal(&error))
     }
 }
 
@@ -143,8 +181,7 @@ impl Period {
 }
 
 impl Sort {
-    /// Where a post is in this order.
-    pub(super) fn position_of(self, post: &Post) -> Position {
+    fn position_of(self, post: &Post) -> Position {
         match self.key {
             Key::CreatedOn => Position::CreatedOn(post.created_on, post.id),
             Key::UpdatedOn => Position::UpdatedOn(post.updated_on, post.id),
@@ -168,6 +205,13 @@ impl IntoParams for PostList {
             .default(Some("-created_on".into()));
         let mut parameters = PageRequest::into_params(place);
         parameters.extend([
+            query_parameter(
+                "q",
+                "Only posts with these words: all of them, a `\"phrase in quotes\"` within one field, and none with a `-` \
+                 before it. A word is a run of letters and digits, found whole; case and accents make no difference. Each item \
+                 then has `highlights`, and without `sort` those with the words in their titles come first, then the newest.",
+                text().max_length(Some(search::LENGTH_MAX)),
+            ),
             query_parameter("sort", "The order; with `-`, the other way round. Equal ones are ordered by `id`.", sort),
             query_parameter("author", "Only posts with exactly this byline.", text()),
             query_parameter(

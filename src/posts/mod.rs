@@ -2,12 +2,13 @@
 
 mod handlers;
 mod list;
+pub mod search;
 mod store;
 
 use diesel::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToResponse, ToSchema};
 
 use crate::auth::{Identity, Role};
@@ -19,9 +20,11 @@ use crate::http::patch::Patch;
 use crate::http::problem::Problem;
 use crate::http::schema::Derived;
 use crate::http::selection::Selection;
+use crate::search::Highlights;
 
 pub use handlers::*;
 pub use list::PostList;
+pub use search::index_missing_posts;
 
 const TITLE: Text = Text { min: 1, max: 255, blank: false };
 const AUTHOR: Text = Text { min: 1, max: 255, blank: true };
@@ -99,6 +102,8 @@ pub struct PostItem {
     updated_on: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    highlights: Option<Highlights>,
 }
 
 /// A part of the list.
@@ -209,6 +214,7 @@ impl PostItem {
             created_on: selection.has("created_on").then_some(created_on),
             updated_on: selection.has("updated_on").then_some(updated_on),
             version: selection.has("version").then_some(version),
+            highlights: None,
         }
     }
 }
@@ -268,8 +274,9 @@ impl ToSchema for PostItem {}
 
 impl PartialSchema for PostItem {
     fn schema() -> RefOr<Schema> {
-        Derived::from(Post::schema(), "A post; with `fields`, its `id` and those fields alone.")
+        Derived::from(Post::schema(), "A post; with `fields`, its `id` and those fields alone; with `q`, `highlights`.")
             .requiring(&["id"])
+            .with("highlights", Ref::from_schema_name("Highlights").into())
             .with_example(json!({"id": 7, "title": "Hello, world", "published": true}))
             .into_schema()
     }

@@ -4,11 +4,15 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
-use super::list::{Filter, Key, Position, PostList, Sort};
-use super::{NewPost, Post, Scope};
+use super::list::{Filter, Key, Order, Position, PostList, Sort};
+use super::{NewPost, Post, Scope, search};
 use crate::db::schema::posts;
 use crate::db::types::Timestamptz;
 use crate::db::{Backend, DbConnection, Timestamp};
+use crate::search::{Query, Rank};
+
+/// The most posts that the index of words is asked for at once.
+const CANDIDATES_MAX: i64 = 10_000;
 
 /// A condition on posts.
 type Condition<'a> = Box<dyn BoxableExpression<posts::table, Backend, SqlType = Nullable<Bool>> + 'a>;
@@ -20,7 +24,80 @@ pub(super) fn list(
     list: &PostList,
     after: Option<&Position>,
 ) -> QueryResult<Vec<Post>> {
-    let mut posts = if list.needs_content() {
+    match &list.order {
+        Order::By(sort) => in_order(connection, scope, list, *sort, after),
+        Order::Relevance(query) => most_relevant(connection, scope, list, query, after),
+    }
+}
+
+fn in_order(
+    connection: &mut DbConnection,
+    scope: Scope,
+    list: &PostList,
+    sort: Sort,
+    after: Option<&Position>,
+) -> QueryResult<Vec<Post>> {
+    let mut posts = conditions(scope, &list.filter).into_iter().fold(posts_of(list), QueryDsl::filter);
+    if let Some(query) = &list.filter.q {
+        posts = posts.filter(search::matches(connection, query));
+    }
+    if let Some(position) = after {
+        posts = posts.filter(beyond(position, sort.descending));
+    }
+    let posts = match sort {
+        Sort { key: Key::CreatedOn, descending: false } => posts.order((posts::created_on, posts::id)),
+        Sort { key: Key::CreatedOn, descending: true } => posts.order((posts::created_on.desc(), posts::id.desc())),
+        Sort { key: Key::UpdatedOn, descending: false } => posts.order((posts::updated_on, posts::id)),
+        Sort { key: Key::UpdatedOn, descending: true } => posts.order((posts::updated_on.desc(), posts::id.desc())),
+        Sort { key: Key::Title, descending: false } => posts.order((posts::title, posts::id)),
+        Sort { key: Key::Title, descending: true } => posts.order((posts::title.desc(), posts::id.desc())),
+        Sort { key: Key::Id, descending: false } => posts.order(posts::id),
+        Sort { key: Key::Id, descending: true } => posts.order(posts::id.desc()),
+    };
+    posts.limit(list.page.look_ahead()).load(connection)
+}
+
+/// Rank by rank, the newest first. The index of words knows nothing of what else is asked, so it is asked for some posts,
+/// and for more of them as long as too few of those belong to the list.
+fn most_relevant(
+    connection: &mut DbConnection,
+    scope: Scope,
+    list: &PostList,
+    query: &Query,
+    after: Option<&Position>,
+) -> QueryResult<Vec<Post>> {
+    let (first, mut before) = match after {
+        Some(Position::Rank(rank, id)) => (*rank, Some(*id)),
+        _ => (Rank::AllInTitle, None),
+    };
+    let mut found: Vec<Post> = Vec::new();
+    for rank in Rank::ALL.into_iter().filter(|rank| *rank >= first) {
+        let mut candidates = list.page.look_ahead();
+        loop {
+            let missing = list.page.look_ahead() - i64::try_from(found.len()).unwrap_or(i64::MAX);
+            if missing <= 0 {
+                return Ok(found);
+            }
+            let ids = search::candidates(connection, query, rank, before, candidates)?;
+            let Some(&lowest) = ids.last() else { break };
+            before = Some(lowest);
+            let are_all = i64::try_from(ids.len()).is_ok_and(|count| count < candidates);
+            let posts = conditions(scope, &list.filter).into_iter().fold(posts_of(list), QueryDsl::filter);
+            let posts = posts.filter(posts::id.eq_any(ids)).order(posts::id.desc()).limit(missing);
+            found.extend(posts.load::<Post>(connection)?);
+            if are_all {
+                break;
+            }
+            candidates = (candidates * 4).min(CANDIDATES_MAX);
+        }
+        before = None;
+    }
+    Ok(found)
+}
+
+/// All posts, with as much of each as a list shows.
+fn posts_of<'a>(list: &PostList) -> posts::BoxedQuery<'a, Backend> {
+    if list.needs_content() {
         posts::table.into_boxed()
     } else {
         let columns = (
@@ -35,33 +112,21 @@ pub(super) fn list(
             posts::version,
         );
         posts::table.select(columns).into_boxed()
-    };
-    posts = conditions(scope, &list.filter).into_iter().fold(posts, QueryDsl::filter);
-    if let Some(position) = after {
-        posts = posts.filter(beyond(position, list.sort.descending));
     }
-    let posts = match list.sort {
-        Sort { key: Key::CreatedOn, descending: false } => posts.order((posts::created_on, posts::id)),
-        Sort { key: Key::CreatedOn, descending: true } => posts.order((posts::created_on.desc(), posts::id.desc())),
-        Sort { key: Key::UpdatedOn, descending: false } => posts.order((posts::updated_on, posts::id)),
-        Sort { key: Key::UpdatedOn, descending: true } => posts.order((posts::updated_on.desc(), posts::id.desc())),
-        Sort { key: Key::Title, descending: false } => posts.order((posts::title, posts::id)),
-        Sort { key: Key::Title, descending: true } => posts.order((posts::title.desc(), posts::id.desc())),
-        Sort { key: Key::Id, descending: false } => posts.order(posts::id),
-        Sort { key: Key::Id, descending: true } => posts.order(posts::id.desc()),
-    };
-    posts.limit(list.page.look_ahead()).load(connection)
 }
 
 /// How many posts a list has on all its pages.
 pub(super) fn count(connection: &mut DbConnection, scope: Scope, filter: &Filter) -> QueryResult<i64> {
-    let count = posts::table.count().into_boxed();
-    conditions(scope, filter).into_iter().fold(count, QueryDsl::filter).first(connection)
+    let mut count = conditions(scope, filter).into_iter().fold(posts::table.count().into_boxed(), QueryDsl::filter);
+    if let Some(query) = &filter.q {
+        count = count.filter(search::matches(connection, query));
+    }
+    count.first(connection)
 }
 
-/// What the posts of a list have in common.
+/// What the posts of a list have in common, but for the words that are searched for.
 fn conditions(scope: Scope, filter: &Filter) -> Vec<Condition<'_>> {
-    let Filter { author, published, created_on, updated_on } = filter;
+    let Filter { author, published, created_on, updated_on, q: _ } = filter;
     let mut conditions: Vec<Condition<'_>> = match scope {
         // An equation and not the column alone: SQLite uses an index that begins with it only so.
         Scope::Published => vec![Box::new(posts::published.eq(true).nullable())],
@@ -118,6 +183,8 @@ fn beyond(position: &Position, descending: bool) -> Condition<'_> {
         }
         Position::Id(id) if descending => Box::new(posts::id.lt(id).nullable()),
         Position::Id(id) => Box::new(posts::id.gt(id).nullable()),
+        // Of a list by relevance, which goes its own way.
+        Position::Rank(..) => Box::new(false.into_sql::<Bool>().nullable()),
     }
 }
 
@@ -138,20 +205,26 @@ pub(super) fn find_for_update(connection: &mut DbConnection, scope: Scope, id: i
 
 pub(super) fn insert(connection: &mut DbConnection, owner_id: i64, post: &NewPost) -> QueryResult<Post> {
     let now = Timestamp::now();
-    diesel::insert_into(posts::table)
+    let post = diesel::insert_into(posts::table)
         .values((post, posts::owner_id.eq(owner_id), posts::created_on.eq(now), posts::updated_on.eq(now)))
         .returning(posts::all_columns)
-        .get_result(connection)
+        .get_result(connection)?;
+    search::index(connection, &post)?;
+    Ok(post)
 }
 
 /// Replaces what the post says, as its next version. Time never runs backwards for a post, also where the
 /// clock does.
 pub(super) fn update(connection: &mut DbConnection, stored: &Post, post: &NewPost) -> QueryResult<Post> {
     let now = Timestamp::now().max(stored.updated_on);
-    diesel::update(posts::table.find(stored.id))
+    let post: Post = diesel::update(posts::table.find(stored.id))
         .set((post, posts::updated_on.eq(now), posts::version.eq(stored.version + 1)))
         .returning(posts::all_columns)
-        .get_result(connection)
+        .get_result(connection)?;
+    if (&post.title, &post.author, &post.content) != (&stored.title, &stored.author, &stored.content) {
+        search::index(connection, &post)?;
+    }
+    Ok(post)
 }
 
 pub(super) fn delete(connection: &mut DbConnection, id: i64) -> QueryResult<usize> {

@@ -63,7 +63,7 @@ pub async fn list_users(
         Ok::<_, Problem>((users, total))
     });
     let (mut items, total) = read.await?;
-    let next_cursor = list.next_cursor(&mut items, &cursors, LIST_NAME, |user| user.id)?;
+    let next_cursor = list.cut(&mut items).map(|last| cursors.seal(LIST_NAME, &last.id)).transpose()?;
     let page = UserPage { items, next_cursor, total };
     page::answer(&request, &conditions, prefer, &page, page.next_cursor.as_deref())
 }

@@ -51,12 +51,14 @@ async fn walk(api: &Api, path: &str, as_caller: impl Fn(Request) -> Request) -> 
 /// Makes a request one caller's.
 type AsCaller<'a> = Box<dyn Fn(Request) -> Request + 'a>;
 
-/// Puts `count` posts into the table at once, past the server: each with an hour of its own, each third unpublished.
+/// Puts `count` posts into the table at once, past the server: each with a minute of its own, each third unpublished. As
+/// if they were indexed already, so that the server does not begin to.
 fn load(database: &TestDatabase, count: usize) {
-    let (numbers, instant) = match database.connect() {
+    let (numbers, instant, id) = match database.connect() {
         posts_api::db::DbConnection::Postgres(_) => (
             format!("generate_series(1, {count}) AS number"),
             "timestamptz '2001-01-01T00:00:00Z' + number * interval '1 minute'",
+            "post_id",
         ),
         posts_api::db::DbConnection::Sqlite(_) => (
             format!(
@@ -64,12 +66,14 @@ fn load(database: &TestDatabase, count: usize) {
                  (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {count}) SELECT number FROM numbers)"
             ),
             "strftime('%Y-%m-%dT%H:%M:%S.000000Z', 978307200 + number * 60, 'unixepoch')",
+            "rowid",
         ),
     };
     let insert = format!(
         "INSERT INTO posts (title, author, published, created_on, updated_on) \
          SELECT 'Title ' || (number * 7919 % 1000), 'Author ' || (number % 10), number % 3 <> 0, {instant}, {instant} \
-         FROM {numbers}"
+         FROM {numbers}; \
+         INSERT INTO posts_search ({id}, title, author, content) SELECT id, '', '', '' FROM posts"
     );
     database.execute(&insert).unwrap();
 }

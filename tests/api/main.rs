@@ -26,6 +26,8 @@ mod posts;
 mod problems;
 mod rules;
 mod schema;
+mod search;
+mod search_index;
 mod secrets;
 mod service;
 mod sessions;

@@ -1,4 +1,7 @@
 //! The two databases have the same tables, so that one `schema.rs` tells the truth of both.
+//!
+//! Except for `posts_search`: on SQLite it is a virtual table, its own index, with further tables behind it, and nothing
+//! that diesel's types are used for. That both find the same by it, `search_index` tests.
 
 use std::collections::BTreeSet;
 
@@ -49,9 +52,9 @@ fn both_databases_have_the_same_tables_and_columns() {
         "SELECT tables.name AS \"of\", columns.name AS name, NOT columns.\"notnull\" AS nullable \
          FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns \
          WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
-         AND tables.name NOT LIKE '\\_\\_diesel%' ESCAPE '\\'",
+         AND tables.name NOT LIKE '\\_\\_diesel%' ESCAPE '\\' AND tables.name NOT LIKE 'posts\\_search%' ESCAPE '\\'",
         "SELECT table_name::text AS \"of\", column_name::text AS name, is_nullable = 'YES' AS nullable FROM information_schema.columns \
-         WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_diesel%'",
+         WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_diesel%' AND table_name <> 'posts_search'",
     );
 }
 
@@ -59,6 +62,7 @@ fn both_databases_have_the_same_tables_and_columns() {
 fn both_databases_have_the_same_indexes() {
     compare::<Named>(
         "SELECT name FROM sqlite_master WHERE type = 'index' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
-        "SELECT indexname::text AS name FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT LIKE '%\\_pkey'",
+        "SELECT indexname::text AS name FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT LIKE '%\\_pkey' \
+         AND tablename <> 'posts_search'",
     );
 }

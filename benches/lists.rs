@@ -1,0 +1,171 @@
+//! What a page costs, however deep it is and however many posts there are: `cargo bench --bench lists`.
+//!
+//! On SQLite and, where there is one, on PostgreSQL:
+//!
+//! 1. Of 100,000 posts, the first page of 100 and the thousandth, in turn: the ratio of the medians, for each order.
+//! 2. The same page of 10,000 posts and of 1,000,000, in turn: the ratio of the medians, for each order.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "where a bench cannot go on, it fails; its figures are printed"
+)]
+
+#[path = "../tests/api/harness/postgres.rs"]
+#[expect(dead_code, unreachable_pub, reason = "it is the tests', who need more of it")]
+mod postgres;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, PgConnection, SqliteConnection};
+use reqwest::Client;
+use serde_json::Value;
+
+const SORTS: [&str; 4] = ["-created_on", "-updated_on", "title", "id"];
+const ROUNDS: usize = 300;
+
+/// A program on a database of its own.
+struct Server {
+    child: Child,
+    url: String,
+    client: Client,
+    database: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    /// Starts the program, and then fills its database past it, as if all were indexed already.
+    fn start(on_postgres: bool, posts: usize) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_posts"));
+        command.args(["--bind", "127.0.0.1:0", "--log", "error", "--data-dir"]).arg(folder.path());
+        let database = if on_postgres {
+            let key = folder.path().join("key.pem");
+            std::fs::write(&key, posts_api::auth::SigningKey::generate().unwrap()).unwrap();
+            let (_, url) = postgres::server()?.create_database();
+            command.args(["--database-url", &url, "--signing-key"]).arg(key);
+            url
+        } else {
+            folder.path().join("posts.db").to_str().unwrap().to_owned()
+        };
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let url = lines.next().unwrap().strip_prefix("listening on ").unwrap().to_owned();
+        let server = Self { child, url, client: Client::new(), database, _folder: folder };
+        server.fill(on_postgres, posts);
+        Some(server)
+    }
+
+    fn fill(&self, on_postgres: bool, posts: usize) {
+        let columns = "INSERT INTO posts (title, author, content, created_on, updated_on)";
+        if on_postgres {
+            let mut connection = PgConnection::establish(&self.database).unwrap();
+            let statements = format!(
+                "{columns} SELECT 'Title ' || (number * 7919 % 1000), 'Author ' || (number % 10), repeat('word ', 100), \
+                 timestamptz '2001-01-01T00:00:00Z' + number * interval '1 minute', \
+                 timestamptz '2021-01-01T00:00:00Z' - number * interval '1 second' \
+                 FROM generate_series(1::bigint, {posts}) AS number; \
+                 INSERT INTO posts_search (post_id, title, author, content) SELECT id, '', '', '' FROM posts; \
+                 VACUUM ANALYZE posts"
+            );
+            for statement in statements.split("; ") {
+                connection.batch_execute(statement).unwrap();
+            }
+        } else {
+            let mut connection = SqliteConnection::establish(&self.database).unwrap();
+            let statement = format!(
+                "PRAGMA busy_timeout = 5000; \
+                 WITH RECURSIVE numbers (number) AS \
+                 (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {posts}) \
+                 {columns} SELECT 'Title ' || (number * 7919 % 1000), 'Author ' || (number % 10), \
+                 replace(hex(zeroblob(100)), '00', 'word '), \
+                 strftime('%Y-%m-%dT%H:%M:%S.000000Z', 978307200 + number * 60, 'unixepoch'), \
+                 strftime('%Y-%m-%dT%H:%M:%S.000000Z', 1609459200 - number, 'unixepoch') FROM numbers; \
+                 INSERT INTO posts_search (rowid, title, author, content) SELECT id, '', '', '' FROM posts; \
+                 PRAGMA wal_checkpoint(TRUNCATE)"
+            );
+            connection.batch_execute(&statement).unwrap();
+        }
+    }
+
+    /// A page's text, and how long it took to come.
+    async fn get(&self, path: &str) -> (String, Duration) {
+        let begin = Instant::now();
+        let answer = self.client.get(format!("{}{path}", self.url)).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        let text = answer.text().await.unwrap();
+        (text, begin.elapsed())
+    }
+
+    /// The address of a page by its number, from 1.
+    async fn page(&self, list: &str, number: usize) -> String {
+        let mut path = list.to_owned();
+        for _ in 1..number {
+            let page: Value = serde_json::from_str(&self.get(&path).await.0).unwrap();
+            path = format!("{list}&cursor={}", page["next_cursor"].as_str().expect("a further page"));
+        }
+        path
+    }
+}
+
+/// The ratio of the medians of how long two pages take, each in turn; and the medians, in milliseconds.
+async fn compare(one: (&Server, &str), other: (&Server, &str)) -> (f64, f64, f64) {
+    let (mut times, mut other_times) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        // Each first in turn.
+        if round % 2 == 0 {
+            times.push(one.0.get(one.1).await.1);
+            other_times.push(other.0.get(other.1).await.1);
+        } else {
+            other_times.push(other.0.get(other.1).await.1);
+            times.push(one.0.get(one.1).await.1);
+        }
+    }
+    let [one, other] = [times, other_times].map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2].as_secs_f64() * 1e3
+    });
+    (other / one, one, other)
+}
+
+#[tokio::main]
+async fn main() {
+    for (name, on_postgres) in [("SQLite", false), ("PostgreSQL", true)] {
+        let Some(server) = Server::start(on_postgres, 100_000) else {
+            println!("{name}: there is none here");
+            continue;
+        };
+        for sort in SORTS {
+            let list = format!("/posts?limit=100&sort={sort}");
+            let deep = server.page(&list, 1000).await;
+            let (ratio, first, thousandth) = compare((&server, &list), (&server, &deep)).await;
+            println!(
+                "{name}, 100,000 posts, {sort}: page 1 {first:.2} ms, page 1,000 {thousandth:.2} ms, ratio {ratio:.2}"
+            );
+        }
+        drop(server);
+        let [small, large] = [10_000, 1_000_000].map(|posts| Server::start(on_postgres, posts).unwrap());
+        for sort in SORTS {
+            for number in [1, 50] {
+                let list = format!("/posts?limit=100&sort={sort}");
+                let pages = (small.page(&list, number).await, large.page(&list, number).await);
+                let (ratio, few, many) = compare((&small, &pages.0), (&large, &pages.1)).await;
+                println!(
+                    "{name}, {sort}, page {number}: of 10,000 posts {few:.2} ms, of 1,000,000 {many:.2} ms, ratio {ratio:.2}"
+                );
+            }
+        }
+    }
+}
