@@ -1,9 +1,10 @@
-//! What a page costs, however deep it is and however many posts there are: `cargo bench --bench lists`.
+//! What a page costs, however deep it is and however many posts there are, and a search: `cargo bench --bench lists`.
 //!
 //! On SQLite and, where there is one, on PostgreSQL:
 //!
 //! 1. Of 100,000 posts, the first page of 100 and the thousandth, in turn: the ratio of the medians, for each order.
 //! 2. The same page of 10,000 posts and of 1,000,000, in turn: the ratio of the medians, for each order.
+//! 3. The tests' queries on the tests' posts, and their hostile queries: the median and the slowest.
 
 #![expect(
     clippy::expect_used,
@@ -16,6 +17,9 @@
 #[path = "../tests/api/harness/postgres.rs"]
 #[expect(dead_code, unreachable_pub, reason = "it is the tests', who need more of it")]
 mod postgres;
+#[path = "../tests/api/harness/queries.rs"]
+#[expect(unreachable_pub, reason = "it is the tests'")]
+mod queries;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -24,7 +28,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 use reqwest::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const SORTS: [&str; 4] = ["-created_on", "-updated_on", "title", "id"];
 const ROUNDS: usize = 300;
@@ -35,6 +39,7 @@ struct Server {
     url: String,
     client: Client,
     database: String,
+    setup_token: String,
     _folder: tempfile::TempDir,
 }
 
@@ -47,7 +52,13 @@ impl Drop for Server {
 
 impl Server {
     /// Starts the program, and then fills its database past it, as if all were indexed already.
-    fn start(on_postgres: bool, posts: usize) -> Option<Self> {
+    fn start_with(on_postgres: bool, posts: usize) -> Option<Self> {
+        let server = Self::start(on_postgres)?;
+        server.fill(on_postgres, posts);
+        Some(server)
+    }
+
+    fn start(on_postgres: bool) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_posts"));
         command.args(["--bind", "127.0.0.1:0", "--log", "error", "--data-dir"]).arg(folder.path());
@@ -63,9 +74,40 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let url = lines.next().unwrap().strip_prefix("listening on ").unwrap().to_owned();
-        let server = Self { child, url, client: Client::new(), database, _folder: folder };
-        server.fill(on_postgres, posts);
-        Some(server)
+        let setup_token = lines.find_map(|line| line.strip_prefix("setup token: ").map(str::to_owned)).unwrap();
+        Some(Self { child, url, client: Client::new(), database, setup_token, _folder: folder })
+    }
+
+    /// Creates these posts as a user does.
+    async fn create(&self, posts: &[Value]) {
+        let admin = json!({
+            "setup_token": self.setup_token, "email": "admin@example.org", "password": "correct horse battery staple",
+        });
+        let tokens = self.client.post(format!("{}/auth/setup", self.url)).json(&admin).send().await.unwrap();
+        let tokens: Value = tokens.json().await.unwrap();
+        for post in posts {
+            let [title, author, content] = queries::texts(post);
+            let author = (!author.is_empty()).then_some(author);
+            let post = json!({"title": title, "author": author, "content": content});
+            let request = self.client.post(format!("{}/posts", self.url)).json(&post);
+            let answer = request.bearer_auth(tokens["access_token"].as_str().unwrap()).send().await.unwrap();
+            assert_eq!(answer.status(), 201);
+        }
+    }
+
+    /// How long each of these queries takes, the slowest last; some of them are refused.
+    async fn search(&self, queries: Vec<String>) -> Vec<(Duration, String)> {
+        let mut times = Vec::new();
+        for query in queries {
+            let begin = Instant::now();
+            let encoded = percent_encoding::utf8_percent_encode(&query, percent_encoding::NON_ALPHANUMERIC);
+            let answer = self.client.get(format!("{}/posts?q={encoded}", self.url)).send().await.unwrap();
+            assert!([200, 400].contains(&answer.status().as_u16()), "{query}");
+            answer.bytes().await.unwrap();
+            times.push((begin.elapsed(), query));
+        }
+        times.sort();
+        times
     }
 
     fn fill(&self, on_postgres: bool, posts: usize) {
@@ -143,7 +185,7 @@ async fn compare(one: (&Server, &str), other: (&Server, &str)) -> (f64, f64, f64
 #[tokio::main]
 async fn main() {
     for (name, on_postgres) in [("SQLite", false), ("PostgreSQL", true)] {
-        let Some(server) = Server::start(on_postgres, 100_000) else {
+        let Some(server) = Server::start_with(on_postgres, 100_000) else {
             println!("{name}: there is none here");
             continue;
         };
@@ -156,7 +198,7 @@ async fn main() {
             );
         }
         drop(server);
-        let [small, large] = [10_000, 1_000_000].map(|posts| Server::start(on_postgres, posts).unwrap());
+        let [small, large] = [10_000, 1_000_000].map(|posts| Server::start_with(on_postgres, posts).unwrap());
         for sort in SORTS {
             for number in [1, 50] {
                 let list = format!("/posts?limit=100&sort={sort}");
@@ -166,6 +208,21 @@ async fn main() {
                     "{name}, {sort}, page {number}: of 10,000 posts {few:.2} ms, of 1,000,000 {many:.2} ms, ratio {ratio:.2}"
                 );
             }
+        }
+        drop([small, large]);
+        let server = Server::start(on_postgres).unwrap();
+        let posts = queries::posts();
+        server.create(&posts).await;
+        for (kind, queries) in [("", queries::queries(&posts)), ("hostile ", queries::hostile_queries())] {
+            let times = server.search(queries).await;
+            let milliseconds = |index: usize| times[index].0.as_secs_f64() * 1e3;
+            let (count, slowest) = (times.len(), &times[times.len() - 1].1);
+            println!(
+                "{name}, {} posts, {count} {kind}queries: median {:.1} ms, slowest {:.1} ms ({slowest:?})",
+                posts.len(),
+                milliseconds(count / 2),
+                milliseconds(count - 1)
+            );
         }
     }
 }

@@ -9,6 +9,9 @@ use super::problem::{Code, Fault, Problem};
 use super::schema::parameter;
 use crate::db::Timestamp;
 
+/// The most parameters that are read. Whoever sends more is told so once, and not of each.
+const COUNT_MAX: usize = 100;
+
 /// Parameters that are taken one by one. What is left at the end is unknown.
 #[derive(Debug)]
 pub struct Parameters {
@@ -21,8 +24,14 @@ impl Parameters {
     #[must_use]
     pub fn of(request: &HttpRequest) -> Self {
         let mut parameters = Self { pairs: Vec::new(), faults: Vec::new() };
-        for pair in request.query_string().split('&').filter(|pair| !pair.is_empty()) {
+        let pairs = request.query_string().split('&').filter(|pair| !pair.is_empty());
+        for (index, pair) in pairs.enumerate() {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if index == COUNT_MAX {
+                let detail = format!("A query must not have more than {COUNT_MAX} parameters; this is the next.");
+                parameters.faults.push(Fault::at_parameter(name, "too_many", detail));
+                break;
+            }
             let name_as_sent = name;
             match (decode(name), decode(value)) {
                 (Some(name), Some(value)) => {
@@ -85,7 +94,8 @@ impl Parameters {
     /// Some of these names, with commas between them: those that were chosen, in the order of `known`.
     pub fn names(&mut self, name: &str, known: &[&'static str]) -> Option<Vec<&'static str>> {
         let value = self.take(name)?;
-        let chosen: Vec<_> = value.split(',').collect();
+        // Of one more than there are, one is unknown or there twice: so far it is worth looking.
+        let chosen: Vec<_> = value.split(',').take(known.len() + 1).collect();
         for (index, unknown) in chosen.iter().enumerate() {
             if !known.contains(unknown) {
                 let list = known.join(",");

@@ -65,6 +65,13 @@ impl Derived {
         self
     }
 
+    /// Takes other properties, too, as an answer does that later releases may add to.
+    #[must_use]
+    pub fn open(mut self) -> Self {
+        self.0.additional_properties = None;
+        self
+    }
+
     /// Lets properties be null, too.
     #[must_use]
     pub fn nullable(mut self, names: &[&str]) -> Self {

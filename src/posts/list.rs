@@ -199,20 +199,23 @@ impl IntoParams for PostList {
                 .schema_type(Type::String)
                 .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
         };
-        let sort = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .enum_values(Some(SORTS.map(|(name, _)| name)))
-            .default(Some("-created_on".into()));
+        let sort = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(SORTS.map(|(name, _)| name)));
         let mut parameters = PageRequest::into_params(place);
         parameters.extend([
             query_parameter(
                 "q",
                 "Only posts with these words: all of them, a `\"phrase in quotes\"` within one field, and none with a `-` \
-                 before it. A word is a run of letters and digits, found whole; case and accents make no difference. Each item \
-                 then has `highlights`, and without `sort` those with the words in their titles come first, then the newest.",
+                 before it. A word is a run of letters and digits, found whole; case and accents make no difference. Each \
+                 item then has `highlights`. Posts with all the words in the title come first, then those with some, then \
+                 the others, and of each the newest first.",
                 text().max_length(Some(search::LENGTH_MAX)),
             ),
-            query_parameter("sort", "The order; with `-`, the other way round. Equal ones are ordered by `id`.", sort),
+            query_parameter(
+                "sort",
+                "The order; with `-`, the other way round. Equal ones are ordered by `id`, titles by code point. By default \
+                 `-created_on`, and with `q` the most relevant first.",
+                sort,
+            ),
             query_parameter("author", "Only posts with exactly this byline.", text()),
             query_parameter(
                 "published",

@@ -275,6 +275,7 @@ impl ToSchema for PostItem {}
 impl PartialSchema for PostItem {
     fn schema() -> RefOr<Schema> {
         Derived::from(Post::schema(), "A post; with `fields`, its `id` and those fields alone; with `q`, `highlights`.")
+            .open()
             .requiring(&["id"])
             .with("highlights", Ref::from_schema_name("Highlights").into())
             .with_example(json!({"id": 7, "title": "Hello, world", "published": true}))

@@ -28,12 +28,15 @@ const CONTEXT_LENGTH: usize = 100;
 pub struct Highlights {
     /// The whole title.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub title: Option<String>,
     /// The whole byline.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub author: Option<String>,
     /// The part of the text with most of the terms, at most some 30 words, with `…` where something is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub content: Option<String>,
 }
 

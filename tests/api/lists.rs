@@ -286,6 +286,20 @@ async fn a_query_that_cannot_be_used_is_refused_with_all_that_is_wrong(#[values(
         assert_eq!(answer.status, 400, "{query} {answer:?}");
         answer.faults("malformed-query", faults);
     }
+    // As much as a head may hold is not answered with as much again.
+    for (query, fault) in [
+        ((0..3000).map(|number| format!("p{number}=1")).collect::<Vec<_>>().join("&"), "p100 too_many"),
+        (format!("fields={}", "title,".repeat(3000)), "fields duplicate"),
+        (format!("fields={}", "x,".repeat(9000)), "fields unknown_name"),
+    ] {
+        let answer = api.get(&format!("/posts?{query}")).await;
+        assert!(answer.status == 400 && answer.body.len() < 16_000, "{answer:?}");
+        let problem = answer.problem("malformed-query");
+        let faults = problem["errors"].as_array().unwrap();
+        let found =
+            |entry: &Value| format!("{} {}", entry["parameter"].as_str().unwrap(), entry["code"].as_str().unwrap());
+        assert!(faults.iter().any(|entry| found(entry) == fault), "{problem}");
+    }
     let plus = api.get("/posts?created_on[gte]=2026-11-22T09:30:00+01:00").await;
     assert!(plus.text().contains("%2B"), "{plus:?}");
 }

@@ -4,6 +4,7 @@
 mod database;
 mod postgres;
 mod program;
+pub mod queries;
 mod sessions;
 mod users;
 mod wire;
