@@ -171,13 +171,13 @@ async fn begin(auth: Data<Auth>, db: Db, setup: oneshot::Sender<SetupState>, hou
         Ok(state) => drop(setup.send(state)),
         Err(problem) => tracing::warn!(cause = problem.cause(), "whether there is a user could not be found out"),
     }
-    tokio::spawn(posts::index_missing_posts(db.clone()));
     tokio::spawn(async move { keep_house(&auth, &db, housekeeping_period).await });
 }
 
-/// Forgets what has passed, again and again.
+/// Catches up on what was written past the service, and forgets what has passed, again and again.
 async fn keep_house(auth: &Auth, db: &Db, period: Duration) {
     loop {
+        posts::index_missing_posts(db).await;
         tokio::time::sleep(period).await;
         auth.forget(db).await;
         idempotency::forget(db).await;

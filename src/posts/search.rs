@@ -29,9 +29,6 @@ const BATCH: i64 = 100;
 /// How long the background work keeps others from writing, but for the post that it is at.
 const TURN: Duration = Duration::from_millis(100);
 
-/// How often posts that are not indexed are looked for.
-const PERIOD: Duration = Duration::from_mins(10);
-
 /// Whether `posts_search` has the term in the title, on PostgreSQL.
 const IN_TITLE: &str = "strpos(' ' || title || ' ', ' ' || term || ' ') > 0";
 
@@ -256,16 +253,13 @@ fn match_expression(query: &Query, rank: Option<Rank>) -> String {
     if excluded.is_empty() { found } else { format!("{found} NOT ({})", excluded.join(" OR ")) }
 }
 
-/// Indexes posts that are not, at once and then every ten minutes: those of a release before this one, of an import
-/// past the service, of another program that writes posts. Never ends.
-pub async fn index_missing_posts(db: Db) {
-    loop {
-        match index_missing(&db).await {
-            Ok(0) => {}
-            Ok(posts) => tracing::info!(posts, "posts that were not indexed can be found now"),
-            Err(error) => tracing::warn!(%error, "posts that are not indexed could not be; trying again later"),
-        }
-        tokio::time::sleep(PERIOD).await;
+/// Indexes posts that are not: those of a release before this one, of an import past the service, of another program that
+/// writes posts.
+pub async fn index_missing_posts(db: &Db) {
+    match index_missing(db).await {
+        Ok(0) => {}
+        Ok(posts) => tracing::info!(posts, "posts that were not indexed can be found now"),
+        Err(error) => tracing::warn!(%error, "posts that are not indexed could not be"),
     }
 }
 

@@ -263,7 +263,7 @@ async fn both_databases_find_the_same_posts_in_the_same_order() {
     assert!(queries.len() >= 200, "{}", queries.len());
     let mut found = 0;
     for query in &queries {
-        let more = "&limit=100&fields=highlights";
+        let more = "&limit=10&fields=highlights";
         let (one, other) = (search(&postgres, query, more).await, search(&sqlite, query, more).await);
         let without_cursor = |answer: &Answer| {
             assert_eq!(answer.status, 200, "{query} {answer:?}");
