@@ -19,12 +19,13 @@ use diesel::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::IntoParams;
-use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::{ObjectBuilder, Required, Type};
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::{ObjectBuilder, Type};
 
 use super::conditional::Validators;
 use super::json;
 use super::problem::{Code, Fault, Problem};
+use super::schema::parameter;
 use crate::db::schema::idempotency_keys;
 use crate::db::{self, Db, DbConnection, Timestamp};
 
@@ -308,15 +309,8 @@ impl IntoParams for IdempotencyKey {
             .min_length(Some(1))
             .max_length(Some(LENGTH_MAX))
             .pattern(Some("^[!-~]+$"));
-        let parameter = ParameterBuilder::new()
-            .name(HEADER)
-            .parameter_in(ParameterIn::Header)
-            .required(Required::False)
-            .description(Some(
-                "A name for this request, best a random one: sent again with the same key and body, within 24 hours, it \
-                 is answered as it was the first time, and nothing more is done.",
-            ))
-            .schema(Some(schema));
-        vec![parameter.build()]
+        let description = "A name for this request, best a random one: sent again with the same key and body, within 24 \
+            hours, it is answered as it was the first time, and nothing more is done.";
+        vec![parameter(ParameterIn::Header, HEADER, description, schema)]
     }
 }
