@@ -1,5 +1,9 @@
 //! Contract section 5, `q`: what a search finds, in which order, and what it shows of it. The same on both databases.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::join3;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -165,6 +169,48 @@ async fn a_search_finds_what_its_caller_may_see_and_what_is_so_now(#[values(Sqli
     assert_eq!(ids(&search(&api, "thing", "").await), Vec::<i64>::new());
     api.delete("/posts/131").await;
     assert_eq!(ids(&search(&api, "new", "").await), Vec::<i64>::new());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_walk_through_what_was_found_meets_each_post_that_nobody_touches_once(
+    #[values(Sqlite, Postgres)] database: Database,
+) {
+    let api = start!(database);
+    let kinds = [
+        json!({"title": "Red apple"}),
+        json!({"title": "Red", "content": "apple"}),
+        json!({"title": "x", "content": "An apple, red."}),
+    ];
+    for number in 0..300 {
+        api.create(kinds[number % 3].clone()).await;
+    }
+    let walked = AtomicBool::new(false);
+    let write = |first: usize| {
+        let (api, walked, kinds) = (&api, &walked, &kinds);
+        async move {
+            let mut number = first;
+            while !walked.load(Ordering::Relaxed) {
+                api.create(kinds[number % 3].clone()).await;
+                // The even ones are the writers'.
+                let even = number * 7 % 150 * 2 + 2;
+                let answer = api.delete(&format!("/posts/{even}")).await;
+                assert!([204, 404].contains(&answer.status), "{answer:?}");
+                number += 2;
+            }
+        }
+    };
+    let reader = async {
+        let found = walk(&api, "red apple", "&limit=7&fields=id").await;
+        walked.store(true, Ordering::Relaxed);
+        found
+    };
+    let (found, (), ()) = join3(reader, write(0), write(1)).await;
+    let untouched: Vec<_> = found.iter().copied().filter(|id| id % 2 == 1 && *id <= 300).collect();
+    let expected = [1, 2, 0].map(|kind| (1..=300).rev().filter(move |id| id % 3 == kind && id % 2 == 1));
+    assert_eq!(untouched, expected.into_iter().flatten().collect::<Vec<_>>());
+    let distinct: BTreeSet<_> = found.iter().collect();
+    assert_eq!(distinct.len(), found.len(), "no post twice");
 }
 
 #[rstest]
