@@ -1,5 +1,7 @@
 //! Reading query parameters by their rules: every fault is found, not only the first.
 
+use std::collections::BTreeSet;
+
 use actix_web::HttpRequest;
 use percent_encoding::percent_decode_str;
 use utoipa::openapi::ObjectBuilder;
@@ -9,7 +11,8 @@ use super::problem::{Code, Fault, Problem};
 use super::schema::parameter;
 use crate::db::Timestamp;
 
-/// The most parameters that are read. Whoever sends more is told so once, and not of each.
+/// The most parameters that are read, and the most names in one that are answered. Whoever sends more is told so once, and
+/// not of each.
 const COUNT_MAX: usize = 100;
 
 /// Parameters that are taken one by one. What is left at the end is unknown.
@@ -91,20 +94,15 @@ impl Parameters {
         chosen
     }
 
-    /// Some of these names, with commas between them: those that were chosen, in the order of `known`.
+    /// Some of these names, with commas between them, in whatever order and number: those of `known` that are there.
     pub fn names(&mut self, name: &str, known: &[&'static str]) -> Option<Vec<&'static str>> {
         let value = self.take(name)?;
-        // Of one more than there are, one is unknown or there twice: so far it is worth looking.
-        let chosen: Vec<_> = value.split(',').take(known.len() + 1).collect();
-        for (index, unknown) in chosen.iter().enumerate() {
-            if !known.contains(unknown) {
-                let list = known.join(",");
-                self.fault(name, "unknown_name", format!("`{name}` names `{unknown}`, and may name {list}."));
-            } else if chosen.iter().take(index).any(|earlier| earlier == unknown) {
-                self.fault(name, "duplicate", format!("`{name}` names `{unknown}` twice."));
-            }
+        let unknown: BTreeSet<_> = value.split(',').filter(|chosen| !known.contains(chosen)).collect();
+        for unknown in unknown.into_iter().take(COUNT_MAX) {
+            let list = known.join(",");
+            self.fault(name, "unknown_name", format!("`{name}` names `{unknown}`, and may name {list}."));
         }
-        Some(known.iter().copied().filter(|known| chosen.contains(known)).collect())
+        Some(known.iter().copied().filter(|known| value.split(',').any(|chosen| chosen == *known)).collect())
     }
 
     /// An instant in RFC 3339, of any zone.

@@ -266,7 +266,7 @@ async fn a_query_that_cannot_be_used_is_refused_with_all_that_is_wrong(#[values(
         ("fields=", &["fields empty"]),
         ("fields=title,", &["fields unknown_name"]),
         ("fields=title,colour,shape", &["fields unknown_name", "fields unknown_name"]),
-        ("fields=title,title", &["fields duplicate"]),
+        ("fields=title,,title", &["fields unknown_name"]),
         ("cursor=", &["cursor empty"]),
         (
             "limit=0&sort=x&published=maybe&created_on[gt]=x&updated_on[lt]=y&fields=z&page=2",
@@ -289,11 +289,13 @@ async fn a_query_that_cannot_be_used_is_refused_with_all_that_is_wrong(#[values(
     // As much as a head may hold is not answered with as much again.
     for (query, fault) in [
         ((0..3000).map(|number| format!("p{number}=1")).collect::<Vec<_>>().join("&"), "p100 too_many"),
-        (format!("fields={}", "title,".repeat(3000)), "fields duplicate"),
-        (format!("fields={}", "x,".repeat(9000)), "fields unknown_name"),
+        (
+            format!("fields={}", (0..5000).map(|name| name.to_string()).collect::<Vec<_>>().join(",")),
+            "fields unknown_name",
+        ),
     ] {
         let answer = api.get(&format!("/posts?{query}")).await;
-        assert!(answer.status == 400 && answer.body.len() < 16_000, "{answer:?}");
+        assert!(answer.status == 400 && answer.body.len() < 32_000, "{answer:?}");
         let problem = answer.problem("malformed-query");
         let faults = problem["errors"].as_array().unwrap();
         let found =
@@ -484,6 +486,7 @@ async fn only_the_fields_that_were_asked_for_are_sent(#[values(Sqlite, Postgres)
         ("id", json!({"id": 1})),
         ("content,author", json!({"id": 1, "author": null, "content": "World"})),
         ("version,id", json!({"id": 1, "version": 1})),
+        ("version,version,id,version", json!({"id": 1, "version": 1})),
         ("id,title,author,content,published,owner_id,created_on,updated_on,version", post.clone()),
     ] {
         let one = api.get(&format!("/posts/1?fields={fields}")).await;
