@@ -17,7 +17,8 @@ use crate::db::{DatabaseUrl, Options};
 use crate::http::client::TrustedProxies;
 use crate::http::json::BodyLimits;
 
-/// How often what has passed is forgotten: often enough that little of it lies about. Nobody has to set it.
+/// How often what has passed is forgotten, and what was written past the service is indexed: often enough that there is
+/// little of either. Nobody has to set it.
 const HOUSEKEEPING_PERIOD: Duration = Duration::from_mins(10);
 
 /// The settings, as flags and variables give them. [`Settings::check`] makes a [`Config`] of them.
@@ -166,7 +167,8 @@ pub struct Config {
     pub grace: Duration,
     /// How long readiness is off before the end begins.
     pub drain_delay: Duration,
-    /// How often what has passed is forgotten. Only tests are in more of a hurry.
+    /// How often what has passed is forgotten, and what was written past the service is indexed. Only tests are in more of
+    /// a hurry.
     pub housekeeping_period: Duration,
 }
 

@@ -8,18 +8,9 @@ use posts_api::auth::{SigningKey, SigningKeys};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api, Database, Postgres, Request, Sqlite, TestDatabase, start};
+use crate::harness::{Answer, Api, Database, Postgres, Request, Sqlite, TestDatabase, ids, items, start};
 
 const SORTS: [&str; 4] = ["created_on", "updated_on", "title", "id"];
-
-fn items(answer: &Answer) -> Vec<Value> {
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.json()["items"].as_array().unwrap().clone()
-}
-
-fn ids(answer: &Answer) -> Vec<i64> {
-    items(answer).iter().map(|item| item["id"].as_i64().unwrap()).collect()
-}
 
 fn cursor(answer: &Answer) -> Option<String> {
     answer.json()["next_cursor"].as_str().map(str::to_owned)
@@ -449,7 +440,6 @@ async fn a_walk_through_a_hundred_thousand_posts_meets_each_that_nobody_touches_
             let (api, walked) = (&api, &walked);
             async move {
                 let mut id = step;
-                // The first round is before the walk may end: there is something to hold against.
                 while !walked.load(Ordering::Relaxed) {
                     let title = format!("Title {}", id * 31 % 1000);
                     api.create(json!({"title": title})).await;

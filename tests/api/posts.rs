@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api, Database, Postgres, Sqlite, start};
+use crate::harness::{Answer, Api, Database, Postgres, Sqlite, ids, start};
 
 /// The characters with Unicode's property `White_Space`.
 pub const WHITE_SPACE: &str = "\t\n\u{b}\u{c}\r \u{85}\u{a0}\u{1680}\u{2000}\u{2001}\u{2002}\u{2003}\u{2004}\u{2005}\
@@ -38,11 +38,6 @@ fn names<'a>(answer: &'a Answer, header: &str) -> Vec<&'a str> {
     let mut names: Vec<_> = answer.header(header).split(',').map(str::trim).collect();
     names.sort_unstable();
     names
-}
-
-fn ids(answer: &Answer) -> Vec<i64> {
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.json()["items"].as_array().unwrap().iter().map(|post| post["id"].as_i64().unwrap()).collect()
 }
 
 // What a post holds.

@@ -8,7 +8,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::harness::queries::{hostile_queries, posts, queries, texts};
-use crate::harness::{Answer, Api, Database, Postgres, Sqlite, TestDatabase, start};
+use crate::harness::{Answer, Api, Database, Postgres, Sqlite, TestDatabase, ids, start};
 
 async fn import(api: &Api, posts: &[Value]) {
     for post in posts {
@@ -16,11 +16,6 @@ async fn import(api: &Api, posts: &[Value]) {
         let author = (!author.is_empty()).then_some(author);
         api.create(json!({"title": title, "author": author, "content": content})).await;
     }
-}
-
-fn ids(answer: &Answer) -> Vec<i64> {
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.json()["items"].as_array().unwrap().iter().map(|item| item["id"].as_i64().unwrap()).collect()
 }
 
 fn encoded(text: &str) -> String {

@@ -4,7 +4,7 @@ use futures_util::future::{join, join_all};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api, Database, PASSWORD, Postgres, Sqlite, User, start};
+use crate::harness::{Answer, Api, Database, PASSWORD, Postgres, Sqlite, User, ids, start};
 
 /// A password that will do, beside the one that every test's user has.
 const NEW_PASSWORD: &str = "five other words nobody expects";
@@ -72,11 +72,6 @@ impl Credentials {
             login(api, &self.user.email, PASSWORD).await.status,
         ]
     }
-}
-
-fn ids(answer: &Answer) -> Vec<i64> {
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.json()["items"].as_array().unwrap().iter().map(|user| user["id"].as_i64().unwrap()).collect()
 }
 
 // Who may.

@@ -23,7 +23,7 @@ pub use database::TestDatabase;
 pub use program::{Program, Running};
 pub use sessions::Session;
 pub use users::{PASSWORD, SIGNING_KEY, Token, User, auth_options, now};
-pub use wire::{Answer, Connection, Request};
+pub use wire::{Answer, Connection, Request, ids, items};
 
 /// A server on a database of its own, ready for requests. Ends the test early where the database is PostgreSQL and
 /// this machine has none, which the run's last line counts.

@@ -176,6 +176,19 @@ impl Answer {
     }
 }
 
+/// The items of a page.
+#[track_caller]
+pub fn items(page: &Answer) -> Vec<Value> {
+    assert_eq!(page.status, 200, "{page:?}");
+    page.json()["items"].as_array().unwrap().clone()
+}
+
+/// The ids of a page's items.
+#[track_caller]
+pub fn ids(page: &Answer) -> Vec<i64> {
+    items(page).iter().map(|item| item["id"].as_i64().unwrap()).collect()
+}
+
 impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{} {:#?}", self.status, self.headers)?;
