@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -11,7 +12,7 @@ use utoipa::{Modify, OpenApi};
 
 use crate::http::patch::JsonPatch;
 use crate::http::problem::{Fault, ProblemBody};
-use crate::http::responses;
+use crate::http::responses::{self, NotModified, PageNotModified};
 use crate::search::Highlights;
 use crate::{api_keys, auth, meta, posts, users};
 
@@ -49,9 +50,9 @@ use crate::{api_keys, auth, meta, posts, users};
         schemas(
             ProblemBody<'_>, Fault, Highlights, posts::PostReplacement, posts::PostMergePatch, JsonPatch, users::UserMergePatch,
         ),
-        responses(posts::PostState, users::UserState),
+        responses(posts::PostState, users::UserState, NotModified, PageNotModified),
     ),
-    modifiers(&SharedResponses, &RequestId, &ClosedBodies, &Bearer),
+    modifiers(&SharedResponses, &Headers, &ClosedBodies, &Bearer),
 )]
 struct Api;
 
@@ -87,12 +88,16 @@ impl Modify for SharedResponses {
     }
 }
 
-/// Adds the header that every answer has.
-struct RequestId;
+/// Headers that an answer has only now and then. The others that the document names are always there.
+const OCCASIONAL_HEADERS: [&str; 5] =
+    ["Accept-Patch", "Idempotency-Replayed", "Preference-Applied", "RateLimit", "RateLimit-Policy"];
 
-impl Modify for RequestId {
+/// Adds the header that every answer has, and says of all headers whether they are always there.
+struct Headers;
+
+impl Modify for Headers {
     fn modify(&self, document: &mut Document) {
-        let header = || {
+        let request_id = || {
             let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9._-]{1,128}$"));
             HeaderBuilder::new().schema(Some(schema)).description(Some("The request's id.")).build()
         };
@@ -105,7 +110,14 @@ impl Modify for RequestId {
         let shared = document.components.iter_mut().flat_map(|components| components.responses.values_mut());
         for response in own.chain(shared) {
             if let RefOr::T(response) = response {
-                response.headers.insert("X-Request-Id".to_owned(), header().into());
+                response.headers.insert("X-Request-Id".to_owned(), request_id().into());
+                let always = |(name, _): &(&String, _)| !OCCASIONAL_HEADERS.contains(&name.as_str());
+                for (_, header) in response.headers.iter_mut().filter(always) {
+                    if let RefOr::T(header) = header {
+                        // utoipa has no field for it.
+                        header.extensions = Some(Extensions::from_iter([("required", true)]));
+                    }
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 use json_patch::{PatchErrorKind, PatchOperation};
 use serde_json::{Map, Value};
 use utoipa::openapi::schema::SchemaType;
-use utoipa::openapi::{ArrayBuilder, ObjectBuilder, RefOr, Schema, Type};
+use utoipa::openapi::{ArrayBuilder, ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::json::{self, malformed, parse, read_body};
@@ -133,25 +133,24 @@ impl PartialSchema for JsonPatch {
         let pointer = |description: &str| {
             ObjectBuilder::new().schema_type(Type::String).description(Some(description)).pattern(Some("^(/.*)?$"))
         };
-        let operation = ObjectBuilder::new()
-            .schema_type(Type::Object)
-            .property(
-                "op",
-                ObjectBuilder::new()
-                    .schema_type(Type::String)
-                    .enum_values(Some(["add", "remove", "replace", "move", "copy", "test"])),
-            )
-            .property("path", pointer("Where, as a JSON Pointer (RFC 6901)."))
-            .property("from", pointer("For `move` and `copy`: from where."))
-            .property(
-                "value",
-                ObjectBuilder::new()
-                    .schema_type(SchemaType::AnyValue)
-                    .description(Some("For `add`, `replace` and `test`.")),
-            )
-            .required("op")
-            .required("path");
-        let patch = ArrayBuilder::new().items(operation).description(Some("Operations, all or none (RFC 6902)."));
+        let operation = |title: &str, names: &[&str]| {
+            ObjectBuilder::new()
+                .schema_type(Type::Object)
+                .title(Some(title))
+                .property("op", ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names.to_vec())))
+                .property("path", pointer("Where, as a JSON Pointer (RFC 6901)."))
+                .required("op")
+                .required("path")
+        };
+        let value =
+            ObjectBuilder::new().schema_type(SchemaType::AnyValue).description(Some("What to put or find there."));
+        let operations = OneOfBuilder::new()
+            .item(operation("JsonPatchValue", &["add", "replace", "test"]).property("value", value).required("value"))
+            .item(operation("JsonPatchRemoval", &["remove"]))
+            .item(
+                operation("JsonPatchMove", &["move", "copy"]).property("from", pointer("From where.")).required("from"),
+            );
+        let patch = ArrayBuilder::new().items(operations).description(Some("Operations, all or none (RFC 6902)."));
         patch.build().into()
     }
 }

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -285,14 +286,14 @@ impl Problem {
         &self.headers
     }
 
-    /// The body, for a request to `instance` with this id.
-    pub(super) fn body<'a>(&'a self, instance: &'a str, request_id: &'a str) -> ProblemBody<'a> {
+    /// The body, for a request to `path` with this id.
+    pub(super) fn body<'a>(&'a self, path: &'a str, request_id: &'a str) -> ProblemBody<'a> {
         ProblemBody {
             r#type: format!("/problems/{}", self.code.as_str()),
             title: self.code.title(),
             status: self.code.status().as_u16(),
             detail: &self.detail,
-            instance,
+            instance: uri_reference(path),
             request_id,
             errors: &self.faults,
         }
@@ -317,7 +318,7 @@ pub struct ProblemBody<'a> {
     detail: &'a str,
     /// The path of the request.
     #[schema(format = "uri-reference", example = "/posts/7")]
-    instance: &'a str,
+    instance: Cow<'a, str>,
     /// The request's id, under which the server's log speaks of it; also in `X-Request-Id`.
     #[schema(example = "0b1c9f1e-6a8f-4c39-9d61-0e5d7c3a2b10")]
     request_id: &'a str,
@@ -325,6 +326,27 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
     #[schema(required = false)]
     errors: &'a [Fault],
+}
+
+/// A path as it was sent, but for what no URI may have (RFC 3986 §3.3), which a server may be sent all the same.
+fn uri_reference(path: &str) -> Cow<'_, str> {
+    const FORBIDDEN: &AsciiSet = &CONTROLS
+        .add(b' ')
+        .add(b'"')
+        .add(b'<')
+        .add(b'>')
+        .add(b'[')
+        .add(b'\\')
+        .add(b']')
+        .add(b'^')
+        .add(b'`')
+        .add(b'{')
+        .add(b'|')
+        .add(b'}');
+    let encoded = Cow::from(utf8_percent_encode(path, FORBIDDEN));
+    // Where one `%` begins no escape, all of them stand for themselves.
+    let is_whole = |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    if encoded.split('%').skip(1).all(is_whole) { encoded } else { encoded.replace('%', "%25").into() }
 }
 
 impl std::fmt::Display for Problem {

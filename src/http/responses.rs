@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use utoipa::IntoResponses;
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type};
+use utoipa::{IntoResponses, ToResponse};
 
 use super::problem::{self, Code};
 
@@ -65,6 +65,29 @@ groups! {
 fn references(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
     statuses.iter().map(|status| (status.to_string(), Ref::from_response_name(name(*status)).into())).collect()
 }
+
+/// The answer to a client that has the current state of a resource (RFC 9110 §15.4.5).
+#[derive(Debug, ToResponse)]
+#[response(
+    description = "What you have is current.",
+    headers(
+        ("ETag" = String, description = "The tag of what you have."),
+        ("Last-Modified" = String, description = "When it last changed."),
+    ),
+)]
+pub struct NotModified;
+
+/// The same for a page of a list.
+#[derive(Debug, ToResponse)]
+#[response(
+    description = "The page that you have is current.",
+    headers(
+        ("ETag" = String, description = "The tag of the page that you have."),
+        ("Link" = String, description = "The first page and the next (RFC 8288)."),
+        ("Preference-Applied" = String, description = "`count=exact`, where it was asked for."),
+    ),
+)]
+pub struct PageNotModified;
 
 /// The component's name: the status's own words, as a type's name.
 fn name(status: u16) -> String {

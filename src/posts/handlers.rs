@@ -19,8 +19,9 @@ use crate::http::prefer::Prefer;
 use crate::http::problem::{Code, Problem};
 use crate::http::query::Parameters;
 use crate::http::responses::{
-    BodyFailures, CallerFailures, CommonFailures, ConflictFailures, DatabaseFailures, IdempotencyFailures,
-    QueryFailures, ReadConditionFailures, RoleFailures, StorageFailures, TargetFailures, WriteConditionFailures,
+    BodyFailures, CallerFailures, CommonFailures, ConflictFailures, DatabaseFailures, IdempotencyFailures, NotModified,
+    PageNotModified, QueryFailures, ReadConditionFailures, RoleFailures, StorageFailures, TargetFailures,
+    WriteConditionFailures,
 };
 
 /// List posts
@@ -37,7 +38,7 @@ use crate::http::responses::{
             ("Link" = String, description = "The first page and the next (RFC 8288)."),
             ("Preference-Applied" = String, description = "`count=exact`, where it was asked for."),
         )),
-        (status = 304, description = "What you have is current."),
+        (status = 304, response = PageNotModified),
         CommonFailures, CallerFailures, DatabaseFailures, QueryFailures, ReadConditionFailures,
     ),
     security((), ("bearer" = [])),
@@ -113,7 +114,7 @@ pub async fn create_post(
             ("ETag" = String, description = "The tag of this version, for `If-Match` and `If-None-Match`."),
             ("Last-Modified" = String, description = "When it last changed."),
         )),
-        (status = 304, description = "What you have is current."),
+        (status = 304, response = NotModified),
         CommonFailures, CallerFailures, DatabaseFailures, QueryFailures, TargetFailures, ReadConditionFailures,
     ),
     security((), ("bearer" = [])),

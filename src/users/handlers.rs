@@ -19,8 +19,9 @@ use crate::http::prefer::Prefer;
 use crate::http::problem::{Code, Problem};
 use crate::http::query::Parameters;
 use crate::http::responses::{
-    BodyFailures, CommonFailures, ConflictFailures, DatabaseFailures, IdempotencyFailures, QueryFailures,
-    ReadConditionFailures, RoleFailures, StorageFailures, TargetFailures, WriteConditionFailures,
+    BodyFailures, CommonFailures, ConflictFailures, DatabaseFailures, IdempotencyFailures, NotModified,
+    PageNotModified, QueryFailures, ReadConditionFailures, RoleFailures, StorageFailures, TargetFailures,
+    WriteConditionFailures,
 };
 
 /// What a cursor of the list is bound to: it has one order, and no filters.
@@ -38,7 +39,7 @@ const LIST_NAME: &str = "users";
             ("Link" = String, description = "The first page and the next (RFC 8288)."),
             ("Preference-Applied" = String, description = "`count=exact`, where it was asked for."),
         )),
-        (status = 304, description = "What you have is current."),
+        (status = 304, response = PageNotModified),
         CommonFailures, RoleFailures, DatabaseFailures, QueryFailures, ReadConditionFailures,
     ),
     security(("bearer" = [])),
@@ -118,7 +119,7 @@ pub async fn create_user(
     params(Id, ReadConditions),
     responses(
         (status = 200, response = UserState),
-        (status = 304, description = "What you have is current."),
+        (status = 304, response = NotModified),
         CommonFailures, RoleFailures, DatabaseFailures, QueryFailures, TargetFailures, ReadConditionFailures,
     ),
     security(("bearer" = [])),

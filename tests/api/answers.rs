@@ -1,7 +1,5 @@
 //! Contract section 8: what every answer carries, content codings, CORS, and connections that live on.
 
-use std::io::Read as _;
-
 use rstest::rstest;
 use serde_json::json;
 
@@ -9,20 +7,6 @@ use crate::harness::{Answer, Api, Database, PASSWORD, Postgres, Sqlite, start};
 
 const CODINGS: [&str; 3] = ["gzip", "br", "zstd"];
 const ORIGIN: &str = "https://app.example";
-
-fn decoded(answer: &Answer) -> Vec<u8> {
-    let mut decoded = Vec::new();
-    let coded = answer.body.as_slice();
-    match answer.header("content-encoding") {
-        "" => return coded.to_vec(),
-        "gzip" => flate2::read::GzDecoder::new(coded).read_to_end(&mut decoded).map(drop),
-        "br" => brotli::Decompressor::new(coded, 4096).read_to_end(&mut decoded).map(drop),
-        "zstd" => zstd::Decoder::new(coded).unwrap().read_to_end(&mut decoded).map(drop),
-        other => panic!("a coding that nobody asked for: {other}"),
-    }
-    .unwrap();
-    decoded
-}
 
 /// The names in a header that is a list, in lower case.
 fn names(answer: &Answer, header: &str) -> Vec<String> {
@@ -251,13 +235,13 @@ async fn answers_are_coded_where_that_is_asked_for(#[values(Sqlite, Postgres)] d
             assert_eq!(coded.header("content-encoding"), coding, "{path}");
             assert_eq!(coded.header("content-type"), plain.header("content-type"), "{path}");
             assert!(coded.body.len() < plain.body.len(), "{path}");
-            assert_eq!(decoded(&coded), plain.body, "{path}");
+            assert_eq!(coded.decoded(), plain.body, "{path}");
         }
     }
     let changed = api.patch("/posts/1", json!({"title": "Bye"})).header("Accept-Encoding", "gzip").await;
     assert_eq!(changed.header("content-encoding"), "gzip");
     assert_eq!(changed.header("etag"), "\"1.2;gzip\"");
-    let changed: serde_json::Value = serde_json::from_slice(&decoded(&changed)).unwrap();
+    let changed: serde_json::Value = serde_json::from_slice(&changed.decoded()).unwrap();
     assert_eq!(changed["content"], created["content"]);
 }
 
@@ -280,7 +264,7 @@ async fn the_coding_is_one_that_the_request_allows(#[values(Sqlite, Postgres)] d
     ] {
         let answer = api.get("/posts/1").header("Accept-Encoding", accepted).await;
         assert_eq!((answer.status, answer.header("content-encoding")), (200, coding), "{accepted:?}");
-        assert_eq!(decoded(&answer), api.get("/posts/1").await.body, "{accepted:?}");
+        assert_eq!(answer.decoded(), api.get("/posts/1").await.body, "{accepted:?}");
     }
 }
 
@@ -295,7 +279,7 @@ async fn an_answer_without_a_body_has_no_coding(#[values(Sqlite, Postgres)] data
         let options = api.request("OPTIONS", "/posts/1").header("Accept-Encoding", coding).await;
         assert_eq!((options.status, options.header("content-encoding")), (204, ""));
         let problem = api.get("/nothing").header("Accept-Encoding", coding).await;
-        assert_eq!(serde_json::from_slice::<serde_json::Value>(&decoded(&problem)).unwrap()["status"], 404);
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&problem.decoded()).unwrap()["status"], 404);
     }
 }
 

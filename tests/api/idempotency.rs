@@ -15,8 +15,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answer, Api, Connection, Database, PASSWORD, Postgres, Program, Request, SIGNING_KEY, Sqlite, client, eventually,
-    start,
+    Answer, Api, Connection, Database, PASSWORD, Postgres, Program, Request, SIGNING_KEY, Sqlite, eventually, start,
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -107,9 +106,8 @@ async fn a_retry_gets_the_first_answer_and_creates_nothing(#[values(Sqlite, Post
 async fn a_user_is_created_once_and_noted_once(#[values(Sqlite, Postgres)] database: Database) {
     let api = start!(database);
     let program = Program::on(&api.database, &[]).serve();
-    let client = client();
     let create = |key: &str| {
-        let request = Request::new(client.post(program.url("/users"))).by(&api.root);
+        let request = program.request("POST", "/users").by(&api.root);
         request.json(&user("ada@example.org")).header("Idempotency-Key", key)
     };
     let first = create("a").await;
@@ -492,19 +490,16 @@ async fn whatever_a_killed_server_was_at_can_be_sent_again(#[values(Sqlite, Post
     const REQUESTS: usize = 200;
     let api = start!(database);
     let program = Program::on(&api.database, &[]).serve();
-    let client = client();
     let (key, body) = (|index: usize| format!("key-{index}"), |index: usize| json!({"title": format!("Post {index}")}));
     let answered = AtomicUsize::new(0);
     let send = async |index: usize| {
-        let request = client.post(program.url("/posts")).bearer_auth(&api.root.token);
-        let response = request.header("Idempotency-Key", key(index)).json(&body(index)).send().await.ok()?;
-        assert_eq!(response.status(), 201);
-        // The head may come and the rest may not.
-        let body = response.bytes().await.ok()?;
+        let request = program.request("POST", "/posts").by(&api.root).json(&body(index));
+        let answer = request.header("Idempotency-Key", key(index)).attempt().await.ok()?;
+        assert_eq!(answer.status, 201);
         if answered.fetch_add(1, Ordering::Relaxed) + 1 == REQUESTS / 4 {
             program.signal("KILL");
         }
-        Some(body)
+        Some(answer.body)
     };
     let seen: Vec<_> = stream::iter(0..REQUESTS).map(send).buffered(16).collect().await;
     assert!(seen.iter().flatten().count() >= REQUESTS / 4);

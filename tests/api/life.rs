@@ -12,8 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::harness::{
-    Database, PASSWORD, Postgres, Program, Request, Running, SIGNING_KEY, Sqlite, TestDatabase, User, client,
-    eventually, start,
+    Database, PASSWORD, Postgres, Program, Running, SIGNING_KEY, Sqlite, TestDatabase, User, eventually, start,
 };
 
 fn stderr(output: &Output) -> &str {
@@ -30,9 +29,9 @@ async fn the_program_alone_serves_on_a_file_of_its_own() {
     }
     let tried = server.greeting.lines().last().unwrap().strip_prefix("  try    curl ").unwrap().to_owned();
     assert_eq!(tried, server.url("/posts"));
-    assert_eq!(Request::new(client().get(&tried)).await.status, 200);
+    assert_eq!(server.get("/posts").await.status, 200);
     let token = server.set_up().await;
-    let created = Request::new(client().post(&tried)).bearing(&token).json(&json!({"title": "Hello"})).await;
+    let created = server.request("POST", "/posts").bearing(&token).json(&json!({"title": "Hello"})).await;
     assert_eq!((created.status, &created.json()["owner_id"]), (201, &json!(1)));
     assert!(file.exists());
 }
@@ -147,7 +146,7 @@ async fn a_signal_lets_what_is_in_flight_finish_and_ends_with_status_0() {
         );
         request.write_all(head.as_bytes()).await.unwrap();
 
-        let ready = || async { reqwest::get(server.url("/health/ready")).await.unwrap().status().as_u16() };
+        let ready = || async { server.get("/health/ready").await.status };
         assert_eq!(ready().await, 200);
         server.signal(signal);
         eventually("readiness is off", || async { ready().await == 503 }).await;
@@ -176,10 +175,7 @@ async fn the_server_starts_before_postgresql_and_serves_when_it_comes() {
     let Some(database) = TestDatabase::create(Postgres) else { return };
     database.drop_it();
     let mut server = Program::on(&database, &[]).serve();
-    let status = |path: &'static str| {
-        let url = server.url(path);
-        async move { reqwest::get(url).await.unwrap().status().as_u16() }
-    };
+    let status = async |path: &str| server.get(path).await.status;
     assert_eq!(status("/health/live").await, 200);
     assert_eq!(status("/health/ready").await, 503);
     assert_eq!(status("/posts").await, 503);
@@ -188,7 +184,7 @@ async fn the_server_starts_before_postgresql_and_serves_when_it_comes() {
     assert_eq!(status("/posts").await, 200);
     // Whether there is a user shows only now.
     let token = server.set_up().await;
-    let me = Request::new(client().get(server.url("/auth/me"))).bearing(&token).await;
+    let me = server.get("/auth/me").bearing(&token).await;
     assert_eq!((me.status, &me.json()["role"]), (200, &json!("admin")));
 }
 
@@ -196,9 +192,9 @@ async fn the_server_starts_before_postgresql_and_serves_when_it_comes() {
 async fn a_server_whose_postgresql_is_not_there_says_no_secret() {
     let url = "postgres://posts:s3cr3t@127.0.0.1:1/posts";
     let server = Program::new(&["--log", "trace"]).with_signing_key().env("DATABASE_URL", url).serve();
-    let answer = reqwest::get(server.url("/posts")).await.unwrap();
-    assert_eq!(answer.status(), 503);
-    assert!(!answer.text().await.unwrap().contains("s3cr3t"));
+    let answer = server.get("/posts").await;
+    assert_eq!(answer.status, 503);
+    assert!(!answer.text().contains("s3cr3t"));
     assert!(!server.greeting.contains("s3cr3t"), "{}", server.greeting);
     server.signal("TERM");
     let (status, log) = server.wait();
@@ -259,11 +255,11 @@ async fn a_health_check_is_answered_by_the_exit_status() {
 async fn each_request_is_one_line_in_the_log_and_shows_no_secret() {
     let mut server = Program::new(&["--log-format", "json"]).serve();
     let setup_token = server.setup_token();
-    let post = |path: &str, body: &Value| Request::new(client().post(server.url(path))).json(body);
+    let post = |path: &str, body: &Value| server.request("POST", path).json(body);
     let admin = json!({"setup_token": setup_token, "email": "ada@example.org", "password": PASSWORD});
     let signed_in = post("/auth/setup", &admin).await.json();
     let [token, refresh_token] = ["access_token", "refresh_token"].map(|name| signed_in[name].as_str().unwrap());
-    let get = |path: &str| Request::new(client().get(server.url(path)));
+    let get = |path: &str| server.get(path);
     let my_id = get("/posts/7?colour=s3cr3t").bearing(token).header("X-Request-Id", "my-id").await;
     assert_eq!(my_id.status, 400);
     assert_eq!(get("/posts/7?token=s3cr3t").await.status, 401);
@@ -294,7 +290,7 @@ async fn each_request_is_one_line_in_the_log_and_shows_no_secret() {
 #[tokio::test]
 async fn logs_are_text_where_that_is_asked_for() {
     let server = Program::new(&["--log-format", "text"]).serve();
-    reqwest::get(server.url("/nowhere")).await.unwrap();
+    server.get("/nowhere").await;
     server.signal("TERM");
     let (_, log) = server.wait();
     let line = log.lines().find(|line| line.contains(" request ")).unwrap_or_else(|| panic!("{log}"));
@@ -309,7 +305,7 @@ async fn the_password_may_come_from_a_file() {
     writeln!(file, "not asked for").unwrap();
     let path = file.path().to_str().unwrap();
     let server = Program::on(&database, &["--database-password-file", path]).serve();
-    assert_eq!(reqwest::get(server.url("/health/ready")).await.unwrap().status(), 200);
+    assert_eq!(server.get("/health/ready").await.status, 200);
 }
 
 #[rstest]
@@ -325,7 +321,7 @@ async fn a_stopped_server_closes_its_address(#[values(Sqlite, Postgres)] databas
 
 /// Whose access token this is, as the server sees it.
 async fn status_of_me(server: &Running, token: &str) -> u16 {
-    Request::new(client().get(server.url("/auth/me"))).bearing(token).await.status
+    server.get("/auth/me").bearing(token).await.status
 }
 
 #[tokio::test]
@@ -406,7 +402,7 @@ async fn a_setup_token_is_printed_at_each_start_until_there_is_a_user(#[values(S
     let mut server = Program::on(&database, &[]).serve();
     for setup_token in [&first, &second] {
         let body = json!({"setup_token": setup_token, "email": "eve@example.org", "password": PASSWORD});
-        assert_eq!(Request::new(client().post(server.url("/auth/setup"))).json(&body).await.status, 403);
+        assert_eq!(server.request("POST", "/auth/setup").json(&body).await.status, 403);
     }
     server.signal("TERM");
     assert_eq!(server.printed_since(), "");
@@ -418,7 +414,7 @@ async fn a_server_that_others_can_reach_warns_while_there_is_no_admin(#[values(S
     let Some(database) = TestDatabase::create(database) else { return };
     let log_of_a_start = async |address: &str| {
         let mut server = Program::on(&database, &[]).serve_on(address);
-        assert_eq!(Request::new(client().get(server.url("/posts"))).await.status, 200);
+        assert_eq!(server.get("/posts").await.status, 200);
         server.signal("TERM");
         server.printed_since();
         server.wait().1

@@ -567,7 +567,7 @@ async fn internal_a_panic_fails_its_own_request_and_no_other() {
     let server = HttpServer::new(|| {
         App::new()
             .service(Endpoint::api("/panics").on(Method::GET, panics))
-            .service(Endpoint::page("/works").on(Method::GET, works))
+            .service(Endpoint::page("/docs/works").on(Method::GET, works))
             .wrap(from_fn(observe))
     });
     let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
@@ -581,10 +581,10 @@ async fn internal_a_panic_fails_its_own_request_and_no_other() {
         let answer = get("/panics").await;
         assert_eq!(answer.status, 500);
         assert_snapshot("internal-panic", &answer);
-        assert_eq!(get("/works").await.text(), "\"well\"");
+        assert_eq!(get("/docs/works").await.text(), "\"well\"");
     }
     let mut connection = Connection::open(address).await;
-    for (path, status) in [("/panics", 500), ("/works", 200), ("/panics", 500), ("/works", 200)] {
+    for (path, status) in [("/panics", 500), ("/docs/works", 200), ("/panics", 500), ("/docs/works", 200)] {
         connection.send(head("GET", path, "Accept: */*")).await;
         assert_eq!(connection.answer("GET", path).await.status, status);
     }

@@ -10,7 +10,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answer, Database, PASSWORD, Postgres, Program, Request, Running, SIGNING_KEY, Session, Sqlite, TestDatabase, client,
+    Answer, Database, PASSWORD, Postgres, Program, Running, SIGNING_KEY, Session, Sqlite, TestDatabase,
 };
 
 const EMAIL: &str = "ada@example.org";
@@ -47,7 +47,7 @@ impl Watched {
     }
 
     async fn ask(&self, id: &str, method: &str, path: &str, token: Option<&str>, body: &Value) -> Answer {
-        let request = Request::new(client().request(method.parse().unwrap(), self.program.url(path)));
+        let request = self.program.request(method, path);
         let request = request.header("X-Request-Id", id);
         let request = if body.is_null() { request } else { request.json(body) };
         match token {
@@ -193,7 +193,7 @@ async fn nothing_secret_is_ever_shown_and_every_event_is_noted(#[values(Sqlite, 
             format!("{{\"email\": \"{canary}\", \"email\": \"{canary}\"}}"),
         ];
         for body in bodies {
-            let answer = Request::new(client().post(watched.program.url(path))).body("application/json", body).await;
+            let answer = watched.program.request("POST", path).body("application/json", body).await;
             assert!(answer.status >= 400, "{answer:?}");
             watched.answers.borrow_mut().push(answer);
         }
@@ -207,7 +207,7 @@ async fn nothing_secret_is_ever_shown_and_every_event_is_noted(#[values(Sqlite, 
 
     // Everything is done: nobody has seen anything.
     for path in ["/metrics", "/openapi.json", "/.well-known/jwks.json", "/problems/unauthorized", "/admin"] {
-        let answer = Request::new(client().get(watched.program.url(path))).await;
+        let answer = watched.program.get(path).await;
         assert_eq!(answer.status, 200);
         watched.answers.borrow_mut().push(answer);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rstest::rstest;
 use serde_json::json;
 
-use crate::harness::{Api, Database, Postgres, Program, Request, Sqlite, TestDatabase, client, eventually, start};
+use crate::harness::{Api, Database, Postgres, Program, Sqlite, TestDatabase, eventually, start};
 
 /// Every path that is not a resource's.
 const PATHS: [&str; 10] = [
@@ -62,8 +62,7 @@ async fn a_healthy_service_says_so(#[values(Sqlite, Postgres)] database: Databas
 async fn a_stopping_service_is_alive_and_not_ready(#[values(Sqlite, Postgres)] database: Database) {
     let Some(database) = TestDatabase::create(database) else { return };
     let program = Program::on(&database, &["--drain-delay", "600"]).serve();
-    let client = client();
-    let get = |path: &str| Request::new(client.get(program.url(path)));
+    let get = |path: &str| program.get(path);
     assert_eq!(get("/health/ready").await.status, 200);
     program.signal("TERM");
     eventually("not ready", || async { get("/health/ready").await.status == 503 }).await;
@@ -80,10 +79,7 @@ async fn metrics_tell_what_was_asked_and_what_it_cost(#[values(Sqlite, Postgres)
     let Some(database) = TestDatabase::create(database) else { return };
     let mut program = Program::on(&database, &[]).serve();
     let token = program.set_up().await;
-    let client = client();
-    let request = |method: &str, path: &str| {
-        Request::new(client.request(method.parse().unwrap(), program.url(path))).bearing(&token)
-    };
+    let request = |method: &str, path: &str| program.request(method, path).bearing(&token);
     for id in 1..=3 {
         let created = request("POST", "/posts").json(&json!({"title": "Hello"})).await;
         assert_eq!(created.status, 201);
@@ -244,8 +240,9 @@ async fn the_root_gives_clients_links_that_work(#[values(Sqlite, Postgres)] data
             assert_eq!(api.get(link.as_str().unwrap()).await.status, 200, "{link}");
         }
     }
-    let silent = api.raw(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    assert!(silent.starts_with("HTTP/1.1 200 "), "{silent}");
+    let mut silent = api.connect().await;
+    silent.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(silent.answer("GET", "/").await.status, 200);
 }
 
 #[rstest]

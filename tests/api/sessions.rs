@@ -11,8 +11,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answer, Api, Database, PASSWORD, Postgres, Program, Request, SIGNING_KEY, Session, Sqlite, TestDatabase, User,
-    client, start,
+    Answer, Api, Database, PASSWORD, Postgres, Program, SIGNING_KEY, Session, Sqlite, TestDatabase, User, start,
 };
 use crate::tokens::assert_is_refusal;
 
@@ -469,14 +468,13 @@ async fn the_database_holds_no_secret_as_it_is(#[values(Sqlite, Postgres)] datab
     let before = dump();
     assert!(before.contains(&hashed(&setup_token)), "{before}");
 
-    let client = client();
-    let post = |path: &str, body: Value| Request::new(client.post(program.url(path))).json(&body);
+    let post = |path: &str, body: Value| program.request("POST", path).json(&body);
     let body = json!({"setup_token": setup_token, "email": "ada@example.org", "password": PASSWORD});
     let first = Session::of(&post("/auth/setup", body).await);
     let second = Session::of(&post("/auth/refresh", json!({"refresh_token": first.refresh_token})).await);
     let made = post("/api-keys", json!({"name": "n", "role": "admin"})).bearing(&first.access_token).await.json();
     let key = made["key"].as_str().unwrap().to_owned();
-    let used = Request::new(client.get(program.url("/auth/me"))).bearing(&key).await;
+    let used = program.get("/auth/me").bearing(&key).await;
     assert_eq!(used.status, 200);
 
     let after = dump();

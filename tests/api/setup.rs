@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answer, Api, Database, PASSWORD, Postgres, Program, Request, Running, Session, Sqlite, TestDatabase, client, start,
+    Answer, Api, Database, PASSWORD, Postgres, Program, Request, Running, Session, Sqlite, TestDatabase, start,
 };
 
 const EMAIL: &str = "Ada@Example.org";
@@ -20,7 +20,7 @@ fn serve(database: &TestDatabase) -> (Running, String) {
 }
 
 fn post(program: &Running, path: &str, body: &Value) -> Request {
-    Request::new(client().post(program.url(path))).json(body)
+    program.request("POST", path).json(body)
 }
 
 fn set_up(program: &Running, token: &str, password: &str) -> Request {
@@ -32,7 +32,7 @@ async fn login(program: &Running, email: &str, password: &str) -> Answer {
 }
 
 async fn me(program: &Running, token: &str) -> Answer {
-    Request::new(client().get(program.url("/auth/me"))).bearing(token).await
+    program.get("/auth/me").bearing(token).await
 }
 
 // By a setup token.

@@ -12,7 +12,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use posts_api::db::{DatabaseUrl, DbConnection};
 use tempfile::TempDir;
 
-use super::postgres;
+use super::{document, postgres};
 
 const MIGRATIONS_POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 const MIGRATIONS_SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -168,7 +168,11 @@ fn count(database: Database, runs: bool) {
 
     extern "C" fn report() {
         let [sqlite, postgres, skipped] = [&SQLITE, &POSTGRES, &SKIPPED].map(|count| count.load(Ordering::Relaxed));
-        let mut report = format!("\ntests on SQLite: {sqlite}; on PostgreSQL: {postgres}; SKIPPED: {skipped}\n");
+        let [answers, requests] = [&document::ANSWERS, &document::REQUESTS].map(|count| count.load(Ordering::Relaxed));
+        let mut report = format!(
+            "\ntests on SQLite: {sqlite}; on PostgreSQL: {postgres}; SKIPPED: {skipped}\n\
+             held to the OpenAPI document: {answers} answers; {requests} requests that were not refused\n"
+        );
         if skipped > 0 {
             report += "There is no PostgreSQL here, and half of the tests did not run. \
                        Install it (apt-get install postgresql), or set TEST_DATABASE_URL.\n";

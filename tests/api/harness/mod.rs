@@ -1,7 +1,8 @@
 //! Starts servers on databases of their own, and looks at every answer twice: once for the test, and once for what
-//! the contract says of all answers.
+//! the contract and the OpenAPI document say of all answers.
 
 mod database;
+mod document;
 mod postgres;
 mod program;
 pub mod queries;
@@ -131,11 +132,6 @@ impl Api {
     /// The header line of the root's requests, for those that a test writes itself.
     pub fn authorization(&self) -> String {
         format!("Authorization: Bearer {}\r\n", self.root.token)
-    }
-
-    /// Sends bytes as they are, and returns what comes back until the server closes the connection.
-    pub async fn raw(&self, bytes: &[u8]) -> String {
-        wire::raw(self.address, bytes).await
     }
 
     /// Ends the server as SIGTERM does, and waits until it is gone.

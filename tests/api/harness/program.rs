@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread::JoinHandle;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
-use super::{PASSWORD, SIGNING_KEY, TestDatabase};
+use super::{PASSWORD, Request, SIGNING_KEY, Session, TestDatabase, client};
 
 /// `posts` with arguments, in an empty folder, with none of the caller's settings.
 pub struct Program {
@@ -22,6 +22,7 @@ pub struct Running {
     /// What was printed once it accepted connections.
     pub greeting: String,
     pub folder: TempDir,
+    client: reqwest::Client,
     child: Child,
     stdout: BufReader<ChildStdout>,
     /// Reads what is logged, so that the program never waits for a reader.
@@ -94,11 +95,20 @@ impl Program {
             assert!(!ended, "it did not start: {}", log.join().unwrap());
         }
         let address = greeting.lines().next().unwrap().strip_prefix("listening on http://").unwrap().parse().unwrap();
-        Running { address, greeting, folder: self.folder, child, stdout, log: Some(log) }
+        Running { address, greeting, folder: self.folder, client: client(), child, stdout, log: Some(log) }
     }
 }
 
 impl Running {
+    /// A request of nobody's.
+    pub fn request(&self, method: &str, path: &str) -> Request {
+        Request::new(self.client.request(method.parse().expect("a method"), self.url(path)))
+    }
+
+    pub fn get(&self, path: &str) -> Request {
+        self.request("GET", path)
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -113,9 +123,7 @@ impl Running {
     /// Makes the first admin, and returns an access token of theirs.
     pub async fn set_up(&mut self) -> String {
         let body = json!({"setup_token": self.setup_token(), "email": "ada@example.org", "password": PASSWORD});
-        let answer = reqwest::Client::new().post(self.url("/auth/setup")).json(&body).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        answer.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned()
+        Session::of(&self.request("POST", "/auth/setup").json(&body).await).access_token
     }
 
     /// What it printed since it was last read, once it has ended.

@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 
 use super::User;
+use super::document::{self, Message};
 
 /// A request that is sent when awaited.
 #[must_use]
@@ -71,26 +72,36 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Sends it. Fails where the connection ends before the whole answer is there.
+    pub async fn attempt(self) -> reqwest::Result<Answer> {
+        let request = match &self.token {
+            Some(token) => self.request.bearer_auth(token),
+            None => self.request,
+        };
+        let (client, request) = request.build_split();
+        let request = request.expect("a request that can be sent");
+        let (method, url, headers) = (request.method().to_string(), request.url().clone(), request.headers().clone());
+        let sent = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default().to_vec();
+        let response = client.execute(request).await?;
+        let (status, headers_back) = (response.status().as_u16(), response.headers().clone());
+        let answer = Answer { status, headers: headers_back, body: response.bytes().await?.to_vec() };
+        answer.keeps_the_contract(&method, url.path());
+        if status < 400 {
+            let sent = Message { headers: &headers, body: &sent };
+            let checked = document::check_request(&method, url.path(), url.query().unwrap_or_default(), sent);
+            checked.unwrap_or_else(|fault| panic!("{method} {url} was not refused, and {fault}"));
+        }
+        Ok(answer)
+    }
+}
+
 impl IntoFuture for Request {
     type Output = Answer;
     type IntoFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let request = match &self.token {
-                Some(token) => self.request.bearer_auth(token),
-                None => self.request,
-            };
-            let (client, request) = request.build_split();
-            let request = request.expect("a request that can be sent");
-            let (method, path) = (request.method().to_string(), request.url().path().to_owned());
-            let response = client.execute(request).await.expect("an answer");
-            let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            let body = response.bytes().await.expect("a whole answer").to_vec();
-            let answer = Answer { status, headers, body };
-            answer.keeps_the_contract(&method, &path);
-            answer
-        })
+        Box::pin(async { self.attempt().await.expect("an answer") })
     }
 }
 
@@ -141,9 +152,17 @@ impl Answer {
         assert_eq!(found, expected, "{self:?}");
     }
 
-    /// Contract sections 4 and 8, for any answer to any request.
+    /// The body without its content coding.
+    pub fn decoded(&self) -> Vec<u8> {
+        document::decoded(self.header("content-encoding"), &self.body).unwrap()
+    }
+
+    /// Contract sections 4 and 8, and what the OpenAPI document says, for any answer to any request.
     fn keeps_the_contract(&self, method: &str, path: &str) {
         let context = || format!("{method} {path} → {self:?}");
+        let message = Message { headers: &self.headers, body: &self.body };
+        document::check_answer(method, path, self.status, message)
+            .unwrap_or_else(|fault| panic!("{fault}: {}", context()));
         assert!(!self.header("x-request-id").is_empty(), "{}", context());
         assert_eq!(self.header("x-content-type-options"), "nosniff", "{}", context());
         assert_eq!(self.header("referrer-policy"), "no-referrer", "{}", context());
@@ -170,7 +189,8 @@ impl Answer {
         assert_eq!(problem["title"], code.title(), "{}", context());
         assert_eq!(problem["status"], code.status().as_u16(), "{}", context());
         assert_eq!(problem["status"], self.status, "{}", context());
-        assert_eq!(problem["instance"], path, "{}", context());
+        let decoded = |path: &str| percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+        assert_eq!(problem["instance"].as_str().map(decoded), Some(decoded(path)), "{}", context());
         assert_eq!(problem["request_id"], self.header("x-request-id"), "{}", context());
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.ends_with('.')), "{}", context());
     }
@@ -195,16 +215,6 @@ impl std::fmt::Debug for Answer {
         let body = String::from_utf8_lossy(&self.body);
         f.write_str(&body.chars().take(2000).collect::<String>())
     }
-}
-
-/// Sends bytes as they are, and returns what comes back until the server closes the connection.
-pub async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(bytes).await.unwrap();
-    let mut answer = Vec::new();
-    // A reset after the answer is the server's right where it did not read the request to its end.
-    let _ = stream.read_to_end(&mut answer).await;
-    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// A connection of one's own, for what a client library hides: several requests on one, a request that never ends.
