@@ -44,7 +44,7 @@ use crate::{api_keys, auth, meta, posts, users};
         auth::login, auth::refresh, auth::logout, auth::me, auth::change_password, auth::set_up, auth::jwks,
         api_keys::list_api_keys, api_keys::create_api_key, api_keys::delete_api_key,
         users::list_users, users::create_user, users::get_user, users::update_user, users::delete_user,
-        meta::index, meta::live, meta::ready, meta::metrics,
+        meta::index, meta::api_catalog, meta::live, meta::ready, meta::metrics,
     ),
     components(
         schemas(

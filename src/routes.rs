@@ -40,6 +40,7 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(Endpoint::page("/admin").on(Method::GET, meta::admin))
         .service(Endpoint::page("/docs").on(Method::GET, meta::console))
         .service(Endpoint::page("/docs/{file}").on(Method::GET, meta::console_file))
+        .service(Endpoint::answering("/.well-known/api-catalog", meta::LINKSET).on(Method::GET, meta::api_catalog))
         .service(Endpoint::api("/openapi.json").on(Method::GET, meta::openapi))
         .service(Endpoint::page("/problems/{code}").on(Method::GET, meta::problem))
         .service(Endpoint::api("/health/live").on(Method::GET, meta::live))

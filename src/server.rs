@@ -21,7 +21,7 @@ use crate::http::conditional::RequireIfMatch;
 use crate::http::cursor::CursorKeys;
 use crate::http::idempotency::{self, FingerprintKeys};
 use crate::http::middleware::{Draining, REQUEST_ID, limit_head, observe, vary_by_origin};
-use crate::meta::Document;
+use crate::meta::{ApiCatalog, Document};
 use crate::telemetry::Metrics;
 use crate::{openapi, posts, routes};
 
@@ -103,6 +103,7 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let document = openapi::render(&openapi::document(config.public_url.as_deref()))?;
         let document = Document(document.into());
+        let catalog = Data::new(ApiCatalog::new(config.public_url.as_deref()));
         let signal = drained(stopped, draining.clone(), config.drain_delay);
         let Config { bind, body, head_timeout, grace, .. } = config;
 
@@ -120,6 +121,7 @@ impl Server {
                 .app_data(Data::new(draining.clone()))
                 .app_data(Data::new(metrics.clone()))
                 .app_data(Data::new(document.clone()))
+                .app_data(catalog.clone())
                 .configure(routes::configure)
                 // The last one wrapped is the first to see a request.
                 .wrap(Compress::default())

@@ -6,7 +6,7 @@ use actix_web::dev::{AppService, HttpServiceFactory, ServiceRequest, ServiceResp
 use actix_web::error::Error;
 use actix_web::http::Method;
 use actix_web::http::header::{self, Accept, HeaderValue, Quality};
-use actix_web::middleware::{Condition, Next, from_fn};
+use actix_web::middleware::{Next, from_fn};
 use actix_web::{
     FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Resource, Responder, ResponseError as _, guard,
     web,
@@ -17,6 +17,8 @@ use super::middleware::{add_vary, contain_panics};
 use super::patch;
 use super::problem::{Code, Problem};
 
+const JSON: &str = "application/json";
+
 /// Looks at a request before its handler and extractors do, and may refuse it.
 pub type Gate = fn(HttpRequest) -> LocalBoxFuture<'static, Result<(), Problem>>;
 
@@ -25,19 +27,24 @@ pub type Gate = fn(HttpRequest) -> LocalBoxFuture<'static, Result<(), Problem>>;
 pub struct Endpoint {
     resource: Resource,
     methods: Vec<Method>,
-    json: bool,
+    media_type: Option<&'static str>,
     gate: Option<Gate>,
 }
 
 impl Endpoint {
     /// A path whose operations answer JSON, and refuse a request that does not accept it.
     pub fn api(path: &str) -> Self {
-        Self { resource: web::resource(path), methods: Vec::new(), json: true, gate: None }
+        Self::answering(path, JSON)
     }
 
-    /// A path that answers something else: a page, a script, a text.
+    /// The same for another media type.
+    pub fn answering(path: &str, media_type: &'static str) -> Self {
+        Self { media_type: Some(media_type), ..Self::page(path) }
+    }
+
+    /// A path for whoever comes: a page, a script, a text.
     pub fn page(path: &str) -> Self {
-        Self { json: false, ..Self::api(path) }
+        Self { resource: web::resource(path), methods: Vec::new(), media_type: None, gate: None }
     }
 
     /// Sends every request through a gate first.
@@ -73,11 +80,11 @@ impl HttpServiceFactory for Endpoint {
             let answer = other_methods(&request, &allow, patches);
             async { answer }
         };
-        let gate = self.gate;
+        let (gate, media_type) = (self.gate, self.media_type);
         self.resource
             .default_service(web::to(others))
             .wrap(from_fn(move |request, next| pass(gate, request, next)))
-            .wrap(Condition::new(self.json, from_fn(require_acceptance)))
+            .wrap(from_fn(move |request, next| require_acceptance(media_type, request, next)))
             .wrap(from_fn(contain_panics))
             .register(config);
     }
@@ -115,31 +122,33 @@ fn other_methods(request: &HttpRequest, allow: &str, patches: bool) -> Result<Ht
 
 /// Refuses before anything is done: a write whose answer cannot be sent should not happen.
 async fn require_acceptance(
+    media_type: Option<&str>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse, Error> {
-    if accepts_json(request.request()) {
+    let Some(media_type) = media_type.filter(|media_type| refuses(request.request(), media_type)) else {
         return Ok(next.call(request).await?.map_into_boxed_body());
-    }
-    let detail = "This answers application/json (and application/problem+json), which `Accept` refuses.";
+    };
+    let detail = format!("This answers {media_type} (and application/problem+json), which `Accept` refuses.");
     let response = Problem::new(Code::NotAcceptable, detail).error_response();
     Ok(request.into_response(response))
 }
 
 /// A header that cannot be read asks for nothing in particular.
-fn accepts_json(request: &HttpRequest) -> bool {
-    quality(request, &mime::APPLICATION_JSON).is_none_or(|quality| quality > Quality::ZERO)
+fn refuses(request: &HttpRequest, media_type: &str) -> bool {
+    quality(request, media_type) == Some(Quality::ZERO)
 }
 
 /// How much a request likes a media type: by the most specific range that covers it (RFC 9110 §12.5.1). `None` where
 /// it says nothing of what it accepts.
 #[must_use]
-pub fn quality(request: &HttpRequest, media_type: &mime::Mime) -> Option<Quality> {
+pub fn quality(request: &HttpRequest, media_type: &str) -> Option<Quality> {
     let Accept(ranges) = request.get_header::<Accept>().filter(|accept| !accept.is_empty())?;
+    let kind = media_type.split('/').next();
     let specificity = |range: &mime::Mime| match (range.type_(), range.subtype()) {
         (mime::STAR, mime::STAR) => Some(0),
-        (kind, mime::STAR) if kind == media_type.type_() => Some(1),
-        _ if range.essence_str() == media_type.essence_str() => Some(2),
+        (of, mime::STAR) if kind == Some(of.as_str()) => Some(1),
+        _ if range.essence_str() == media_type => Some(2),
         _ => None,
     };
     let covering = ranges.iter().filter_map(|range| Some((specificity(&range.item)?, range.quality)));

@@ -1,9 +1,11 @@
-//! What the service says of itself: health, metrics, the document and its console, the pages of the problems.
+//! What the service says of itself: health, metrics, the catalog, the document and its console, the pages of the problems.
 
+mod catalog;
 mod console;
 mod health;
 mod pages;
 
+pub use catalog::*;
 pub use console::*;
 pub use health::*;
 pub use pages::*;

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::catalog;
 use crate::http::endpoint::quality;
 use crate::http::problem::{Code, Problem};
 use crate::http::responses::CommonFailures;
@@ -28,6 +29,9 @@ pub struct Links {
     /// The console.
     #[schema(example = "/docs")]
     docs: &'static str,
+    /// The catalog, for programs that look for an API (RFC 9727).
+    #[schema(example = "/.well-known/api-catalog")]
+    api_catalog: &'static str,
     /// The admin page.
     #[schema(example = "/admin")]
     admin: &'static str,
@@ -48,7 +52,9 @@ pub struct Links {
 #[utoipa::path(
     get, path = "/", operation_id = "getLinks", tag = "service",
     responses(
-        (status = 200, description = "Where things are.", body = Links),
+        (status = 200, description = "Where things are.", body = Links, headers(
+            ("Link" = String, description = "The API's catalog (RFC 9727)."),
+        )),
         (status = 302, description = "For a browser: the admin page.", headers(("Location" = String, description = "Its address."))),
         CommonFailures,
     ),
@@ -59,15 +65,18 @@ pub async fn index(request: HttpRequest) -> HttpResponse {
     if wants_html(&request) {
         return HttpResponse::Found().insert_header((header::LOCATION, "/admin")).insert_header(vary).finish();
     }
-    HttpResponse::Ok().insert_header(vary).insert_header((header::CACHE_CONTROL, "no-cache")).json(Links {
+    let links = Links {
         posts: "/posts",
         openapi: "/openapi.json",
         docs: "/docs",
+        api_catalog: "/.well-known/api-catalog",
         admin: "/admin",
         live: "/health/live",
         ready: "/health/ready",
         metrics: "/metrics",
-    })
+    };
+    let cache = (header::CACHE_CONTROL, "no-cache");
+    HttpResponse::Ok().insert_header(vary).insert_header(cache).insert_header(catalog::link()).json(links)
 }
 
 /// GET /admin
@@ -93,5 +102,5 @@ fn page(title: &str, markdown: &str) -> HttpResponse {
 
 /// Whether the request would rather have HTML than JSON, as browsers do and API clients don't.
 fn wants_html(request: &HttpRequest) -> bool {
-    quality(request, &mime::TEXT_HTML) > quality(request, &mime::APPLICATION_JSON)
+    quality(request, "text/html") > quality(request, "application/json")
 }

@@ -274,6 +274,7 @@ async fn method_not_allowed_with_the_exact_allow(#[values(Sqlite, Postgres)] dat
         ("/auth/me", "GET, HEAD, OPTIONS"),
         ("/auth/password", "PUT, OPTIONS"),
         ("/.well-known/jwks.json", "GET, HEAD, OPTIONS"),
+        ("/.well-known/api-catalog", "GET, HEAD, OPTIONS"),
         ("/problems/internal", "GET, HEAD, OPTIONS"),
     ] {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "get"] {

@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Api, Database, Postgres, Program, Sqlite, TestDatabase, eventually, start};
 
 /// Every path that is not a resource's.
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 11] = [
     "/",
     "/admin",
     "/docs",
     "/docs/swagger-ui.css",
     "/openapi.json",
     "/.well-known/jwks.json",
+    "/.well-known/api-catalog",
     "/problems/conflict",
     "/health/live",
     "/health/ready",
@@ -166,6 +167,7 @@ async fn the_document_describes_this_service(#[values(Sqlite, Postgres)] databas
         "/auth/me",
         "/auth/password",
         "/.well-known/jwks.json",
+        "/.well-known/api-catalog",
         "/",
         "/health/live",
         "/health/ready",
@@ -247,6 +249,84 @@ async fn the_root_gives_clients_links_that_work(#[values(Sqlite, Postgres)] data
 
 #[rstest]
 #[tokio::test]
+async fn the_catalog_leads_to_the_api_and_its_descriptions(#[values(Sqlite, Postgres)] database: Database) {
+    let api = start!(database);
+    let answer = api.get("/.well-known/api-catalog").anonymous().await;
+    assert_eq!(answer.status, 200);
+    let media_type = r#"application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727""#;
+    assert_eq!(answer.header("content-type"), media_type);
+    assert_eq!(answer.header("cache-control"), "no-cache");
+    assert_eq!(answer.json(), json!({"linkset": [linkset_of("")]}));
+    let entry = &answer.json()["linkset"][0];
+    assert_eq!(api.get(entry["anchor"].as_str().unwrap()).await.status, 200);
+    for relation in ["service-desc", "service-doc", "status"] {
+        let target = &entry[relation][0];
+        let led_to = api.get(target["href"].as_str().unwrap()).await;
+        assert_eq!(led_to.status, 200, "{target}");
+        assert_eq!(led_to.header("content-type").split(';').next().unwrap(), target["type"], "{target}");
+    }
+}
+
+/// RFC 9727 §2 asks it of HEAD, and RFC 9110 §9.3.2 the same of GET.
+#[rstest]
+#[tokio::test]
+async fn links_lead_to_the_catalog(#[values(Sqlite, Postgres)] database: Database) {
+    let api = start!(database);
+    for (method, path) in
+        [("HEAD", "/.well-known/api-catalog"), ("GET", "/.well-known/api-catalog"), ("HEAD", "/"), ("GET", "/")]
+    {
+        let answer = api.request(method, path).await;
+        assert_eq!(answer.header("link"), r#"</.well-known/api-catalog>; rel="api-catalog""#, "{method} {path}");
+    }
+    assert_eq!(api.get("/").await.json()["api_catalog"], "/.well-known/api-catalog");
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_catalog_is_absolute_where_the_public_address_is_known(#[values(Sqlite, Postgres)] database: Database) {
+    for public_url in ["https://blog.example", "https://example.org/blog"] {
+        let api = start!(database, |config| config.public_url = Some(public_url.to_owned()));
+        let answer = api.get("/.well-known/api-catalog").await;
+        assert_eq!(answer.json(), json!({"linkset": [linkset_of(public_url)]}));
+        assert_eq!(api.get("/openapi.json").await.json()["servers"], json!([{"url": public_url}]));
+    }
+}
+
+fn linkset_of(base: &str) -> Value {
+    json!({
+        "anchor": format!("{base}/"),
+        "service-desc": [{"href": format!("{base}/openapi.json"), "type": "application/json"}],
+        "service-doc": [{"href": format!("{base}/docs"), "type": "text/html"}],
+        "status": [{"href": format!("{base}/health/ready"), "type": "application/json"}],
+    })
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_catalog_goes_to_who_accepts_a_linkset(#[values(Sqlite, Postgres)] database: Database) {
+    let api = start!(database);
+    let get = |accept: &str| api.get("/.well-known/api-catalog").header("Accept", accept);
+    for accept in [
+        "application/linkset+json",
+        r#"application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727""#,
+        "application/json, application/linkset+json;q=0.1",
+        "application/*",
+        "*/*",
+        BROWSER,
+    ] {
+        assert_eq!(get(accept).await.status, 200, "{accept}");
+    }
+    for accept in ["application/json", "text/html", "application/linkset", "application/linkset+json;q=0, */*"] {
+        let answer = get(accept).await;
+        assert_eq!(answer.status, 406, "{accept}");
+        let detail = "This answers application/linkset+json (and application/problem+json), which `Accept` refuses.";
+        assert_eq!(answer.problem("not-acceptable")["detail"], detail);
+    }
+    assert_eq!(api.get("/openapi.json").header("Accept", "application/linkset+json").await.status, 406);
+}
+
+#[rstest]
+#[tokio::test]
 async fn the_root_sends_a_browser_to_the_admin_page(#[values(Sqlite, Postgres)] database: Database) {
     let api = start!(database);
     for accept in [BROWSER, "text/html", "text/html, */*;q=0.1"] {
@@ -281,7 +361,7 @@ async fn assert_methods(api: &Api, path: &str) {
     let head = api.request("HEAD", path).await;
     assert_eq!(head.status, 200, "{path}");
     assert!(head.body.is_empty(), "{path}");
-    for name in ["content-type", "cache-control", "content-security-policy", "vary"] {
+    for name in ["content-type", "cache-control", "content-security-policy", "link", "vary"] {
         assert_eq!(head.header(name), get.header(name), "{path}: {name}");
     }
     // Between two looks at the metrics their length changes.
