@@ -1,4 +1,5 @@
-//! What the service says of itself: health, metrics, the catalog, the document and its console, the pages of the problems.
+//! What the service says of itself: health, metrics, the catalog, the document and its console, the pages of the
+//! problems.
 
 mod catalog;
 mod console;

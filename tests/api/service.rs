@@ -183,9 +183,11 @@ async fn the_console_needs_no_other_host(#[values(Sqlite, Postgres)] database: D
     let api = start!(database);
     let page = api.get("/docs").header("Accept", BROWSER).await;
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
-    assert_self_contained(page.header("content-security-policy"));
+    let policy = page.header("content-security-policy");
+    assert_self_contained(policy);
+    assert!(!policy.contains("unsafe"), "{policy}");
     let references = references(page.text());
-    assert!(references.len() >= 3, "{references:?}");
+    assert!(references.len() >= 5, "{references:?}");
     for path in references {
         assert!(path.starts_with("/docs/"), "{path}");
         let file = api.get(path).header("Accept", "*/*").await;
