@@ -59,12 +59,13 @@ async function call(method, path, body) {
  * A test with a page of its own, in a fresh profile, with the console loaded. Whatever goes wrong in the page fails it,
  * but for the answers that it says it will provoke (as `401 POST /posts`).
  */
-function inBrowser(name, { path = "/docs", viewport = DESKTOP, colorScheme, refusals = [] }, body) {
+function inBrowser(name, { path = "/docs", viewport = DESKTOP, colorScheme, prepare, refusals = [] }, body) {
   test(name, { timeout: 120_000 }, async (run) => {
     const context = await browser.newContext({ viewport, colorScheme });
     try {
       const faults = await watch(context);
       const page = await context.newPage();
+      await prepare?.(page);
       try {
         await page.goto(server + path);
         await body(page);
@@ -169,6 +170,14 @@ class Operation {
 
 const open = (page, method, path) => new Operation(page, method, path).open();
 
+/** Serves the document as a server does that has another `--public-url`. */
+async function moveTheServer(page) {
+  await page.route(`${server}/openapi.json`, async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), servers: [{ url: "https://blog.example" }] } });
+  });
+}
+
 async function openDialog(page) {
   await page.locator(".auth-wrapper .btn.authorize").click();
   return page.locator(".dialog-ux .modal-ux");
@@ -242,6 +251,11 @@ inBrowser("parameters are sent as they are filled in", {}, async (page) => {
   const get = await open(page, "get", "/posts/{id}");
   await get.fillIn("id", String(post.id));
   assert.deepEqual((await get.execute()).json, post);
+});
+
+inBrowser("it asks the server that it came from, whatever its public address is", { prepare: moveTheServer }, async (page) => {
+  const list = await open(page, "get", "/posts");
+  assert.equal((await list.execute()).status, "200");
 });
 
 const refusals = ["401 POST /posts", "401 GET /auth/me"];
