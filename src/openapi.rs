@@ -1,5 +1,7 @@
 //! The OpenAPI document: what the handlers say of themselves, collected and completed.
 
+mod links;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -10,6 +12,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, HeaderBuilder, ObjectBuilder, OpenApi as Document, RefOr, Schema, ServerBuilder, Type};
 use utoipa::{Modify, OpenApi};
 
+use self::links::Links;
 use crate::http::patch::JsonPatch;
 use crate::http::problem::{Fault, ProblemBody};
 use crate::http::responses::{self, NotModified, PageNotModified};
@@ -52,7 +55,7 @@ use crate::{api_keys, auth, meta, posts, users};
         ),
         responses(posts::PostState, users::UserState, NotModified, PageNotModified),
     ),
-    modifiers(&SharedResponses, &Headers, &ClosedBodies, &Bearer),
+    modifiers(&SharedResponses, &Headers, &ClosedBodies, &Bearer, &Links),
 )]
 struct Api;
 
