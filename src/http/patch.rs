@@ -131,26 +131,24 @@ impl ToSchema for JsonPatch {}
 impl PartialSchema for JsonPatch {
     fn schema() -> RefOr<Schema> {
         let pointer = |description: &str| {
-            ObjectBuilder::new().schema_type(Type::String).description(Some(description)).pattern(Some("^(/.*)?$"))
+            let pattern = Some("^(/([^/~]|~[01])*)*$");
+            ObjectBuilder::new().schema_type(Type::String).description(Some(description)).pattern(pattern)
         };
-        let operation = |title: &str, names: &[&str]| {
+        let operation = |names: &[&str]| {
+            let op = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names.iter().copied()));
             ObjectBuilder::new()
                 .schema_type(Type::Object)
-                .title(Some(title))
-                .property("op", ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names.to_vec())))
-                .property("path", pointer("Where, as a JSON Pointer (RFC 6901)."))
+                .property("op", op)
                 .required("op")
+                .property("path", pointer("Where, as a JSON Pointer (RFC 6901)."))
                 .required("path")
         };
-        let value =
-            ObjectBuilder::new().schema_type(SchemaType::AnyValue).description(Some("What to put or find there."));
-        let operations = OneOfBuilder::new()
-            .item(operation("JsonPatchValue", &["add", "replace", "test"]).property("value", value).required("value"))
-            .item(operation("JsonPatchRemoval", &["remove"]))
-            .item(
-                operation("JsonPatchMove", &["move", "copy"]).property("from", pointer("From where.")).required("from"),
-            );
-        let patch = ArrayBuilder::new().items(operations).description(Some("Operations, all or none (RFC 6902)."));
+        let value = ObjectBuilder::new().schema_type(SchemaType::AnyValue).description(Some("Any JSON."));
+        let operation = OneOfBuilder::new()
+            .item(operation(&["add", "replace", "test"]).property("value", value).required("value"))
+            .item(operation(&["remove"]))
+            .item(operation(&["move", "copy"]).property("from", pointer("From where.")).required("from"));
+        let patch = ArrayBuilder::new().items(operation).description(Some("Operations, all or none (RFC 6902)."));
         patch.build().into()
     }
 }
@@ -180,4 +178,33 @@ fn refuse(index: usize, operation: &PatchOperation, kind: &PatchErrorKind) -> Pr
         _ => ("path", "There is nothing at `path` that this could apply to."),
     };
     Problem::validation(vec![Fault::at_pointer(format!("/{index}/{member}"), "cannot_apply", detail)])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_document_takes_those_json_patches_that_are_read() {
+        let schema = json!(JsonPatch::schema());
+        for (operation, fits) in [
+            (json!({"op": "add", "path": "/title", "value": null}), true),
+            (json!({"op": "remove", "path": ""}), true),
+            (json!({"op": "move", "path": "/a~0b/~1", "from": "/", "more": 1}), true),
+            (json!({"op": "test", "path": "/title"}), false),
+            (json!({"op": "copy", "path": "/title", "value": 1}), false),
+            (json!({"op": "add", "path": "title", "value": 1}), false),
+            (json!({"op": "remove", "path": "/~"}), false),
+            (json!({"op": "remove", "path": "/~2"}), false),
+            (json!({"op": "drop", "path": "/title"}), false),
+            (json!({"path": "/title"}), false),
+            (json!("remove"), false),
+        ] {
+            let patch = json!([operation]);
+            assert_eq!(jsonschema::is_valid(&schema, &patch), fits, "{patch}");
+            assert_eq!(Patch::json(patch.clone()).is_ok(), fits, "{patch}");
+        }
+    }
 }
