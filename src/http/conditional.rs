@@ -23,6 +23,9 @@ const JOINT: &str = "+";
 /// The content codings, by which a tag may end.
 const CODINGS: [&str; 4] = ["br", "deflate", "gzip", "zstd"];
 
+/// What a client should write in `If-Match` and `If-None-Match` (RFC 9110 §13.1.1), as a pattern.
+const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"([ \t]*,[ \t]*(W/)?"[!#-~]*")*)$"#;
+
 /// Whether a write must say which state it builds on (`--require-if-match`).
 #[derive(Clone, Copy, Debug)]
 pub struct RequireIfMatch(pub bool);
@@ -232,23 +235,29 @@ impl FromRequest for WriteConditions {
 impl IntoParams for ReadConditions {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![
-            header_parameter("If-None-Match", "The `ETag`s of what you have: if one is current, the answer is 304."),
-            header_parameter("If-Modified-Since", "The `Last-Modified` of what you have; yields to `If-None-Match`."),
+            tags_parameter("If-None-Match", "The `ETag`s of what you have: if one is current, the answer is 304."),
+            parameter(
+                ParameterIn::Header,
+                "If-Modified-Since",
+                "The `Last-Modified` of what you have; yields to `If-None-Match`. What is no date is passed over.",
+                ObjectBuilder::new().schema_type(Type::String).examples(["Sun, 22 Nov 2026 09:30:00 GMT"]),
+            ),
         ]
     }
 }
 
 impl IntoParams for WriteConditions {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![header_parameter(
+        vec![tags_parameter(
             "If-Match",
             "The `ETag` of what you build on: if it is no longer current, the answer is 412 and nothing is changed.",
         )]
     }
 }
 
-fn header_parameter(name: &str, description: &str) -> Parameter {
-    parameter(ParameterIn::Header, name, description, ObjectBuilder::new().schema_type(Type::String))
+fn tags_parameter(name: &str, description: &str) -> Parameter {
+    let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(TAGS)).examples(["\"7.3\""]);
+    parameter(ParameterIn::Header, name, description, schema)
 }
 
 fn precondition_failed(current: &Validators) -> Problem {
@@ -355,6 +364,27 @@ mod tests {
             ["", ",", "7.3", "\"7.3", "7.3\"", "*, \"7.3\"", "\"a\" \"b\"", "w/\"a\"", "\"a b\"", "W/ \"a\""]
         {
             assert_eq!(TagList::parse(malformed), None, "{malformed:?}");
+        }
+    }
+
+    #[test]
+    fn the_documents_pattern_is_of_what_is_read() {
+        let pattern = serde_json::json!({"pattern": TAGS});
+        for (text, fits) in [
+            ("*", true),
+            ("\"7.3\"", true),
+            ("W/\"7.3\" , \"a,b\",\"\"", true),
+            ("", false),
+            ("7.3", false),
+            ("\"7.3", false),
+            ("*, \"7.3\"", false),
+            ("\"a\" \"b\"", false),
+            ("w/\"a\"", false),
+            ("\"a b\"", false),
+            ("\"ä\"", false),
+        ] {
+            assert_eq!(jsonschema::is_valid(&pattern, &text.into()), fits, "{text:?}");
+            assert!(!fits || TagList::parse(text).is_some(), "{text:?}");
         }
     }
 }
