@@ -17,7 +17,7 @@ use super::cursor::CursorKeys;
 use super::middleware::add_vary;
 use super::prefer::Prefer;
 use super::problem::Problem;
-use super::query::{Parameters, query_parameter};
+use super::query::{Parameters, query_parameter, text_schema};
 
 /// The most items on one page.
 pub const LIMIT_MAX: u32 = 100;
@@ -67,13 +67,12 @@ impl IntoParams for PageRequest {
             .minimum(Some(1_u32))
             .maximum(Some(LIMIT_MAX))
             .default(Some(LIMIT_DEFAULT.into()));
-        let cursor = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
         vec![
             query_parameter("limit", "The most items to send.", limit),
             query_parameter(
                 "cursor",
                 "Where the page begins: the `next_cursor` of the page before, with the same sort and filters.",
-                cursor,
+                text_schema(),
             ),
         ]
     }

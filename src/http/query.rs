@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use actix_web::HttpRequest;
 use percent_encoding::percent_decode_str;
-use utoipa::openapi::ObjectBuilder;
 use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::{ObjectBuilder, Type};
 
 use super::problem::{Code, Fault, Problem};
 use super::schema::parameter;
@@ -155,6 +155,12 @@ impl Parameters {
     fn fault(&mut self, name: &str, code: &'static str, detail: String) {
         self.faults.push(Fault::at_parameter(name, code, detail));
     }
+}
+
+/// What [`Parameters::text`] takes, as the document shows it.
+#[must_use]
+pub fn text_schema() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).pattern(Some(r"^[^\u0000]*$"))
 }
 
 /// A query parameter, as the document shows it.

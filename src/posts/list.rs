@@ -9,7 +9,7 @@ use super::{FIELDS, Post, PostItem};
 use crate::db::Timestamp;
 use crate::http::page::PageRequest;
 use crate::http::problem::Problem;
-use crate::http::query::{Parameters, query_parameter};
+use crate::http::query::{Parameters, query_parameter, text_schema};
 use crate::http::selection::Selection;
 use crate::search::{self, Highlights, Query, Rank};
 
@@ -193,7 +193,6 @@ impl Sort {
 
 impl IntoParams for PostList {
     fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let text = || ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
         let instant = || {
             ObjectBuilder::new()
                 .schema_type(Type::String)
@@ -208,7 +207,7 @@ impl IntoParams for PostList {
                  before it. A word is a run of letters and digits, found whole; case and accents make no difference. Each \
                  item then has `highlights`. Posts with all the words in the title come first, then those with some, then \
                  the others, and of each the newest first.",
-                text().max_length(Some(search::LENGTH_MAX)),
+                text_schema().max_length(Some(search::LENGTH_MAX)),
             ),
             query_parameter(
                 "sort",
@@ -216,7 +215,7 @@ impl IntoParams for PostList {
                  `-created_on`, and with `q` the most relevant first.",
                 sort,
             ),
-            query_parameter("author", "Only posts with exactly this byline.", text()),
+            query_parameter("author", "Only posts with exactly this byline.", text_schema()),
             query_parameter(
                 "published",
                 "Only posts that are published, or only those that are not.",
