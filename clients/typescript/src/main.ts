@@ -53,7 +53,7 @@ async function* pages(api: Client<paths>, query: ListQuery): AsyncGenerator<Post
   for (;;) {
     const page = content(await api.GET("/posts", { params: { query } }));
     yield page.items;
-    if (page.next_cursor === null) return;
+    if (!page.next_cursor) return;
     query = { ...query, cursor: page.next_cursor };
   }
 }
