@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::AdditionalProperties;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, HeaderBuilder, ObjectBuilder, OpenApi as Document, RefOr, Schema, ServerBuilder, Type};
 use utoipa::{Modify, OpenApi};
 
@@ -152,7 +152,8 @@ impl Modify for ClosedBodies {
     }
 }
 
-/// Adds the one way of saying who is calling, and to each operation's text the role that it needs.
+/// Adds the one way of saying who is calling, to each operation's text the role that it needs, and that who calls does
+/// not matter in the short form, which every generator understands.
 struct Bearer;
 
 impl Modify for Bearer {
@@ -166,6 +167,11 @@ impl Modify for Bearer {
             let role = operation.extensions.as_ref().and_then(|extensions| extensions.get("x-required-role")?.as_str());
             if let Some(sentence) = role.map(|role| format!("\n\nNeeds the role `{role}`, or one that may do more.")) {
                 operation.description.get_or_insert_default().push_str(&sentence);
+            }
+            if let Some(ways) = &mut operation.security
+                && *ways == [SecurityRequirement::default()]
+            {
+                ways.clear();
             }
         }
     }

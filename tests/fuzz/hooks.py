@@ -58,7 +58,7 @@ def after_call(context, case, response):
 
 # Where a request that fits the document may be refused all the same: a rule of the service that no schema can say. Each
 # with the operations, the status, and the codes: of the problem, or of its faults.
-POSTS, USERS = ("replacePost", "updatePost", "deletePost"), ("updateUser", "deleteUser")
+READS, WRITES = ("listPosts", "getPost", "listUsers", "getUser"), ("replacePost", "updatePost", "deletePost", "updateUser", "deleteUser")
 PASSWORDS = ("createUser", "updateUser", "changePassword", "setUp")
 REFUSALS = [
     # A password must be hard to guess, which is a matter of words and habits, and has at most 1,024 bytes: a schema
@@ -73,7 +73,7 @@ REFUSALS = [
     # A cursor is opaque, and counts for the list that it was made for.
     (("listPosts", "listUsers"), 400, {"invalid-cursor"}),
     # A well-formed tag is not the current one.
-    (POSTS + USERS, 412, {"precondition-failed"}),
+    (READS + WRITES, 412, {"precondition-failed"}),
     # The same key again, with another body.
     (("createPost", "createUser"), 422, {"idempotency-key-reused"}),
 ]
