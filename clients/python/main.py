@@ -86,8 +86,7 @@ def main() -> None:
 
     with step("sign in") as say:
         nobody = Client(base_url=url)
-        # The generator reads the document's `security: [{}]`, no token, as one. It would understand `security: []`.
-        answer = login.sync_detailed(client=nobody, body=Login(email, password))  # type: ignore[arg-type]
+        answer = login.sync_detailed(client=nobody, body=Login(email, password))
         tokens = content(Tokens, answer)
         client = AuthenticatedClient(base_url=url, token=tokens.access_token)  # in memory, and nowhere else
         say(f"for {tokens.expires_in} seconds")

@@ -49,8 +49,10 @@ fn rewrite(value: &mut Value) {
                 content.remove("application/json-patch+json");
                 content.remove("application/merge-patch+json");
                 // Only what is `application/json` becomes a type, and a problem should be one.
-                if let Some(problem) = content.remove("application/problem+json") {
-                    content.insert("application/json".into(), problem);
+                let kinds: Vec<_> = content.keys().filter(|kind| kind.ends_with("+json")).cloned().collect();
+                for kind in kinds {
+                    let json = content.remove(&kind);
+                    content.insert("application/json".into(), json.into());
                 }
             }
             object.values_mut().for_each(rewrite);
