@@ -21,7 +21,7 @@ with open(os.environ["FUZZ_USERS"], encoding="utf-8") as file:
 
 
 def restore(name):
-    """Makes a user what it has to be, past the service: it may be gone, or disabled, or have another password. Its id."""
+    """Makes a user what it has to be, past the service: gone, disabled, with another password, it is back. Its id."""
     sign_in = SIGN_INS[name]
     commands = [
         ["create", "--role", ROLES[name], "--password-stdin"],
@@ -58,7 +58,8 @@ def after_call(context, case, response):
 
 # Where a request that fits the document may be refused all the same: a rule of the service that no schema can say. Each
 # with the operations, the status, and the codes: of the problem, or of its faults.
-READS, WRITES = ("listPosts", "getPost", "listUsers", "getUser"), ("replacePost", "updatePost", "deletePost", "updateUser", "deleteUser")
+READS = ("listPosts", "getPost", "listUsers", "getUser")
+WRITES = ("replacePost", "updatePost", "deletePost", "updateUser", "deleteUser")
 PASSWORDS = ("createUser", "updateUser", "changePassword", "setUp")
 REFUSALS = [
     # A password must be hard to guess, which is a matter of words and habits, and has at most 1,024 bytes: a schema
