@@ -44,6 +44,7 @@ IDS = {restore(name): name for name in ROLES}
 @schemathesis.hook
 def after_call(context, case, response):
     """Lets the fuzzing do to the users who are fuzzing whatever it finds, and go on all the same."""
+    TAGS.update(response.headers.get("ETag", []))
     if response.status_code >= 300 or response.request.method != case.operation.method.upper():
         return
     if operation_id(case) == "listPosts":
@@ -110,6 +111,10 @@ def note_page(case, response):
         PAGES[cursor] = {name: value for name, value in case.query.items() if name not in NOT_BOUND}
 
 
+# A condition that is made up fails, and would keep all else from being looked at; not one with a tag that came.
+CONDITIONS = ("If-Match", "If-None-Match", "If-Unmodified-Since")
+TAGS = set()
+
 numbers = itertools.count()
 
 
@@ -120,6 +125,9 @@ def before_call(context, case, kwargs):
     case.headers["X-Forwarded-For"] = f"198.18.{number // 250 % 250}.{number % 250 + 1}"
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
+    for name in CONDITIONS:
+        if number % 8 and name in case.headers and case.headers[name] not in TAGS:
+            del case.headers[name]
     if operation_id(case) == "listPosts":
         # A cursor with the sort and the filters that it belongs to; and where it is made up, most often none: it would
         # keep all else from being looked at.
