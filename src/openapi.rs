@@ -9,7 +9,9 @@ use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Content, HeaderBuilder, ObjectBuilder, OpenApi as Document, RefOr, Schema, ServerBuilder, Type};
+use utoipa::openapi::{
+    Content, HeaderBuilder, ObjectBuilder, OpenApi as Document, RefOr, Schema, SchemaFormat, ServerBuilder, Type,
+};
 use utoipa::{Modify, OpenApi};
 
 use self::links::Links;
@@ -95,15 +97,12 @@ impl Modify for SharedResponses {
 const OCCASIONAL_HEADERS: [&str; 5] =
     ["Accept-Patch", "Idempotency-Replayed", "Preference-Applied", "RateLimit", "RateLimit-Policy"];
 
-/// Adds the header that every answer has, and says of all headers whether they are always there.
+/// Adds the header that every answer has, and says of all headers what they look like and whether they are always there.
 struct Headers;
 
 impl Modify for Headers {
     fn modify(&self, document: &mut Document) {
-        let request_id = || {
-            let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9._-]{1,128}$"));
-            HeaderBuilder::new().schema(Some(schema)).description(Some("The request's id.")).build()
-        };
+        let request_id = HeaderBuilder::new().description(Some("The request's id.")).build();
         let own = document
             .paths
             .paths
@@ -113,16 +112,35 @@ impl Modify for Headers {
         let shared = document.components.iter_mut().flat_map(|components| components.responses.values_mut());
         for response in own.chain(shared) {
             if let RefOr::T(response) = response {
-                response.headers.insert("X-Request-Id".to_owned(), request_id().into());
-                let always = |(name, _): &(&String, _)| !OCCASIONAL_HEADERS.contains(&name.as_str());
-                for (_, header) in response.headers.iter_mut().filter(always) {
-                    if let RefOr::T(header) = header {
+                response.headers.insert("X-Request-Id".to_owned(), request_id.clone().into());
+                for (name, header) in &mut response.headers {
+                    let RefOr::T(header) = header else { continue };
+                    if let Some(schema) = header_schema(name) {
+                        header.schema = Some(schema.into());
+                    }
+                    if !OCCASIONAL_HEADERS.contains(&name.as_str()) {
                         // utoipa has no field for it.
                         header.extensions = Some(Extensions::from_iter([("required", true)]));
                     }
                 }
             }
         }
+    }
+}
+
+/// What a header looks like, where there is more to say than that it is text or a number.
+fn header_schema(name: &str) -> Option<ObjectBuilder> {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    match name {
+        // Strong tags alone (RFC 9110 §8.8.3).
+        "ETag" => Some(text.pattern(Some(r#"^"[!#-~]+"$"#))),
+        // RFC 9110 §5.6.7.
+        "Last-Modified" => {
+            Some(text.pattern(Some("^[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$")))
+        }
+        "X-Request-Id" => Some(text.pattern(Some("^[A-Za-z0-9._-]{1,128}$"))),
+        "Location" => Some(text.format(Some(SchemaFormat::Custom("uri-reference".to_owned())))),
+        _ => None,
     }
 }
 

@@ -58,6 +58,8 @@ groups! {
     /// Carrying out once what may be sent twice: a key that cannot be read, that is at work, or that came with another
     /// body.
     IdempotencyFailures: 400, 409, 422;
+    /// Reading what a recorder keeps, where none could be set up.
+    RecorderFailures: 503;
     /// Storing something.
     StorageFailures: 507;
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::db::Db;
 use crate::http::middleware::Draining;
 use crate::http::problem::{Code, Problem};
-use crate::http::responses::{CommonFailures, DatabaseFailures};
+use crate::http::responses::{CommonFailures, DatabaseFailures, RecorderFailures};
 use crate::telemetry::Metrics;
 
 /// That the service is well.
@@ -54,7 +54,10 @@ pub async fn ready(db: Data<Db>, draining: Data<Draining>) -> Result<HttpRespons
 /// In Prometheus' text format.
 #[utoipa::path(
     get, path = "/metrics", operation_id = "getMetrics", tag = "service",
-    responses((status = 200, description = "All metrics.", body = String, content_type = "text/plain"), CommonFailures),
+    responses(
+        (status = 200, description = "All metrics.", body = String, content_type = "text/plain"),
+        CommonFailures, RecorderFailures,
+    ),
     security(()),
 )]
 pub async fn metrics(metrics: Data<Option<Metrics>>) -> Result<HttpResponse, Problem> {
