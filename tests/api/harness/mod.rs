@@ -154,7 +154,12 @@ impl Drop for Api {
 
 /// A client that shows every answer, redirects too.
 pub fn client() -> reqwest::Client {
-    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        // Well before the server lets go of an idle connection: a request must not meet that.
+        .pool_idle_timeout(Duration::from_secs(2))
+        .build()
+        .unwrap()
 }
 
 /// The settings of a test's server: production's, on a free port, with a small pool.
