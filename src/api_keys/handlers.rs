@@ -14,8 +14,8 @@ use crate::http::path::Id;
 use crate::http::problem::{Code, Problem};
 use crate::http::query::Parameters;
 use crate::http::responses::{
-    BodyFailures, CommonFailures, ConflictFailures, DatabaseFailures, QueryFailures, RoleFailures, StorageFailures,
-    TargetFailures,
+    BodyFailures, CallerFailures, CommonFailures, ConflictFailures, DatabaseFailures, QueryFailures, RoleFailures,
+    StorageFailures, TargetFailures,
 };
 
 /// List one's API keys
@@ -25,7 +25,7 @@ use crate::http::responses::{
     get, path = "/api-keys", operation_id = "listApiKeys", tag = "api-keys",
     responses(
         (status = 200, description = "One's keys.", body = ApiKeyList),
-        CommonFailures, RoleFailures, DatabaseFailures, QueryFailures,
+        CommonFailures, CallerFailures, DatabaseFailures, QueryFailures,
     ),
     security(("bearer" = [])),
     extensions(("x-required-role" = json!("reader"))),
@@ -93,7 +93,7 @@ pub async fn create_api_key(
     params(Id),
     responses(
         (status = 204, description = "The key is gone."),
-        CommonFailures, RoleFailures, DatabaseFailures, TargetFailures, StorageFailures,
+        CommonFailures, CallerFailures, DatabaseFailures, TargetFailures, StorageFailures,
     ),
     security(("bearer" = [])),
     extensions(("x-required-role" = json!("reader"))),

@@ -143,7 +143,7 @@ pub async fn logout(request: HttpRequest, db: Data<Db>, JsonBody(body): JsonBody
     get, path = "/auth/me", operation_id = "getMe", tag = "auth",
     responses(
         (status = 200, description = "Who is calling, and what the caller may do.", body = Me),
-        CommonFailures, DatabaseFailures, RoleFailures,
+        CommonFailures, DatabaseFailures, CallerFailures,
     ),
     security(("bearer" = [])),
     extensions(("x-required-role" = json!("reader"))),

@@ -279,6 +279,8 @@ async fn every_caller_gets_from_every_operation_what_the_matrix_says(#[values(Sq
 #[tokio::test]
 async fn the_document_says_who_may_call_what(#[values(Sqlite, Postgres)] database: Database) {
     const ROLES: [&str; 4] = ["reader", "author", "editor", "admin"];
+    // For a role above one's own, and for a wrong password.
+    const OWN_REFUSALS: [&str; 2] = ["createApiKey", "changePassword"];
     let api = start!(database);
     let document = api.get("/openapi.json").await.json();
     for (id, operation) in Operation::all(&document) {
@@ -307,6 +309,9 @@ async fn the_document_says_who_may_call_what(#[values(Sqlite, Postgres)] databas
                 assert!(is_open, "{id} is for the role {role}");
             }
         }
+        let refuses = rows.iter().flat_map(|row| &row.statuses).any(|(_, status)| *status == 403);
+        let may_refuse = refuses || OWN_REFUSALS.contains(&id.as_str());
+        assert_eq!(operation.documents(403), may_refuse, "{id} and 403");
     }
 }
 
