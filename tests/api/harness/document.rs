@@ -97,13 +97,11 @@ pub fn check_request(method: &str, path: &str, query: &str, request: Message) ->
     }
     let parameters: Vec<_> = operation["parameters"].as_array().into_iter().flatten().collect();
     let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-    for (name, _) in &pairs {
-        let is_known = parameters.iter().any(|known| known["in"] == "query" && known["name"] == **name);
-        // Operations that have no query do not look at it.
-        let has_query = parameters.iter().any(|known| known["in"] == "query");
-        if has_query && !is_known {
-            return Err(format!("the query parameter `{name}` is not in the document"));
-        }
+    let in_query = parameters.iter().filter(|parameter| parameter["in"] == "query");
+    let known: Vec<_> = in_query.filter_map(|parameter| parameter["name"].as_str()).collect();
+    // An operation that has no parameters in the query does not look at it.
+    if let Some((name, _)) = pairs.iter().find(|(name, _)| !known.is_empty() && !known.contains(&&**name)) {
+        return Err(format!("the query parameter `{name}` is not in the document"));
     }
     for parameter in parameters {
         let name = parameter["name"].as_str().unwrap();
