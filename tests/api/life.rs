@@ -12,7 +12,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::harness::{
-    Database, PASSWORD, Postgres, Program, Running, SIGNING_KEY, Sqlite, TestDatabase, User, eventually, start,
+    Connection, Database, PASSWORD, Postgres, Program, Running, SIGNING_KEY, Sqlite, TestDatabase, User, eventually,
+    start,
 };
 
 fn stderr(output: &Output) -> &str {
@@ -138,23 +139,22 @@ async fn a_signal_lets_what_is_in_flight_finish_and_ends_with_status_0() {
         let token = server.set_up().await;
         let body = json!({"title": "In flight"}).to_string();
         let (first, rest) = body.split_at(5);
-        let mut request = TcpStream::connect(server.address).await.unwrap();
+        let mut request = Connection::open(server.address).await;
         let head = format!(
             "POST /posts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{first}",
             body.len()
         );
-        request.write_all(head.as_bytes()).await.unwrap();
+        request.send(head).await;
 
         let ready = || async { server.get("/health/ready").await.status };
         assert_eq!(ready().await, 200);
         server.signal(signal);
         eventually("readiness is off", || async { ready().await == 503 }).await;
 
-        request.write_all(rest.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        request.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        request.send(rest).await;
+        assert_eq!(request.answer("POST", "/posts").await.status, 201);
+        request.closes().await;
         let (status, log) = server.wait();
         assert_eq!(status, Some(0), "{log}");
     }
