@@ -47,7 +47,7 @@ def after_call(context, case, response):
     TAGS.update(response.headers.get("ETag", []))
     if response.status_code >= 300 or response.request.method != case.operation.method.upper():
         return
-    if operation_id(case) == "listPosts":
+    if operation_id(case) in LISTS:
         note_page(case, response)
     elif operation_id(case) == "changePassword":
         restore(case.auth_identity)
@@ -59,7 +59,8 @@ def after_call(context, case, response):
 
 # Where a request that fits the document may be refused all the same: a rule of the service that no schema can say. Each
 # with the operations, the status, and the codes: of the problem, or of its faults.
-READS = ("listPosts", "getPost", "listUsers", "getUser")
+LISTS = ("listPosts", "listUsers")
+READS = LISTS + ("getPost", "getUser")
 WRITES = ("replacePost", "updatePost", "deletePost", "updateUser", "deleteUser")
 PASSWORDS = ("createUser", "updateUser", "changePassword", "setUp")
 REFUSALS = [
@@ -73,7 +74,7 @@ REFUSALS = [
     # A search must have a word to find, and not more than 32; what a word is, a pattern does not know.
     (("listPosts",), 400, {"no_word", "too_many_words"}),
     # A cursor is opaque, and counts for the list that it was made for.
-    (("listPosts", "listUsers"), 400, {"invalid-cursor"}),
+    (LISTS, 400, {"invalid-cursor"}),
     # A well-formed tag is not the current one.
     (READS + WRITES, 412, {"precondition-failed"}),
     # The same key again, with another body.
@@ -108,7 +109,7 @@ NOT_BOUND = ("cursor", "limit", "fields")
 def note_page(case, response):
     cursor = response.json()["next_cursor"]
     if cursor is not None:
-        PAGES[cursor] = {name: value for name, value in case.query.items() if name not in NOT_BOUND}
+        PAGES[operation_id(case), cursor] = {name: value for name, value in case.query.items() if name not in NOT_BOUND}
 
 
 # A condition that is made up fails, and would keep all else from being looked at; not one with a tag that came.
@@ -128,10 +129,10 @@ def before_call(context, case, kwargs):
     for name in CONDITIONS:
         if number % 8 and name in case.headers and case.headers[name] not in TAGS:
             del case.headers[name]
-    if operation_id(case) == "listPosts":
+    if operation_id(case) in LISTS:
         # A cursor with the sort and the filters that it belongs to; and where it is made up, most often none: it would
         # keep all else from being looked at.
-        page = PAGES.get(case.query.get("cursor"))
+        page = PAGES.get((operation_id(case), case.query.get("cursor")))
         if page is not None:
             case.query = page | {name: case.query[name] for name in NOT_BOUND if name in case.query}
         elif number % 8:
