@@ -94,8 +94,7 @@ impl Modify for SharedResponses {
 }
 
 /// Headers that an answer has only now and then. The others that the document names are always there.
-const OCCASIONAL_HEADERS: [&str; 5] =
-    ["Accept-Patch", "Idempotency-Replayed", "Preference-Applied", "RateLimit", "RateLimit-Policy"];
+const OCCASIONAL_HEADERS: [&str; 3] = ["Accept-Patch", "Idempotency-Replayed", "Preference-Applied"];
 
 /// Adds the header that every answer has, and says of all headers what they look like and whether they are always there.
 struct Headers;

@@ -328,7 +328,8 @@ pub struct ProblemBody<'a> {
     errors: &'a [Fault],
 }
 
-/// A path as it was sent, but for what no URI may have (RFC 3986 §3.3), which a server may be sent all the same.
+/// A path as it was sent, but for what no URI may have (RFC 3986 §3.3), which a server may be sent all the same, and for
+/// a second `/` at its beginning, behind which a host would be looked for.
 fn uri_reference(path: &str) -> Cow<'_, str> {
     const FORBIDDEN: &AsciiSet = &CONTROLS
         .add(b' ')
@@ -346,7 +347,8 @@ fn uri_reference(path: &str) -> Cow<'_, str> {
     let encoded = Cow::from(utf8_percent_encode(path, FORBIDDEN));
     // Where one `%` begins no escape, all of them stand for themselves.
     let is_whole = |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-    if encoded.split('%').skip(1).all(is_whole) { encoded } else { encoded.replace('%', "%25").into() }
+    let encoded = if encoded.split('%').skip(1).all(is_whole) { encoded } else { encoded.replace('%', "%25").into() };
+    encoded.strip_prefix("//").map(|rest| format!("/%2F{rest}").into()).unwrap_or(encoded)
 }
 
 impl std::fmt::Display for Problem {

@@ -226,6 +226,25 @@ async fn too_many_requests_after_too_many_that_failed(#[values(Sqlite, Postgres)
     assert_eq!(api.get("/auth/me").await.status, 200, "who is signed in goes on");
 }
 
+/// It is a URI reference (RFC 9457 §3.1.5), also where the path is none, or would be read as another server's name.
+#[rstest]
+#[tokio::test]
+async fn the_instance_leads_to_this_server_whatever_the_path(#[values(Sqlite, Postgres)] database: Database) {
+    let api = start!(database);
+    for (path, instance) in [
+        ("/posts/7", "/posts/7"),
+        ("/posts/%C3%A9", "/posts/%C3%A9"),
+        ("/posts/%", "/posts/%25"),
+        ("/posts/%2", "/posts/%252"),
+        ("/posts/{id}|\"", "/posts/%7Bid%7D%7C%22"),
+        ("//elsewhere.example/posts", "/%2Felsewhere.example/posts"),
+    ] {
+        let mut connection = api.connect().await;
+        connection.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert_eq!(connection.answer("GET", path).await.problem("not-found")["instance"], instance);
+    }
+}
+
 #[rstest]
 #[tokio::test]
 async fn not_found_whatever_the_method(#[values(Sqlite, Postgres)] database: Database) {
