@@ -227,7 +227,7 @@ fn is_page(path: &str) -> bool {
     PAGES.iter().any(|page| fits(page, path))
 }
 
-fn percent_decoded(segment: &str) -> String {
+pub fn percent_decoded(segment: &str) -> String {
     percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
@@ -254,10 +254,10 @@ pub fn decoded(coding: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut decoded = Vec::new();
     match coding {
         "gzip" => flate2::read::GzDecoder::new(body).read_to_end(&mut decoded)?,
-        "deflate" => flate2::read::ZlibDecoder::new(body).read_to_end(&mut decoded)?,
         "br" => brotli::Decompressor::new(body, 4096).read_to_end(&mut decoded)?,
         "zstd" => zstd::Decoder::new(body)?.read_to_end(&mut decoded)?,
-        _ => return Ok(body.to_vec()),
+        "" => return Ok(body.to_vec()),
+        other => return Err(std::io::Error::other(format!("a coding that nobody asked for: {other}"))),
     };
     Ok(decoded)
 }
