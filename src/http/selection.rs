@@ -18,7 +18,13 @@ impl Selection {
     /// Whether to send this field.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.0.as_ref().is_none_or(|names| names.contains(&name))
+        self.0.is_none() || self.names(name)
+    }
+
+    /// Whether to send this field, of those that are sent only where they are asked for by name.
+    #[must_use]
+    pub fn names(&self, name: &str) -> bool {
+        self.0.as_ref().is_some_and(|names| names.contains(&name))
     }
 
     /// What sets an answer with these fields apart from the whole, in its `ETag`.
@@ -27,14 +33,15 @@ impl Selection {
         self.0.as_ref().map(|names| names.join("+")).unwrap_or_default()
     }
 
-    /// The parameter, as the document shows it.
+    /// The parameter, as the document shows it, with what there is to say of some of the fields.
     #[must_use]
-    pub fn parameter(known: &[&str]) -> Parameter {
+    pub fn parameter(known: &[&str], note: &str) -> Parameter {
         let list = known.join("|");
         let schema = ObjectBuilder::new()
             .schema_type(Type::String)
             .pattern(Some(format!("^({list})(,({list}))*$")))
             .examples(["title,published"]);
-        query_parameter("fields", "The fields to send, with commas between them. `id` is always sent.", schema)
+        let description = format!("The fields to send, with commas between them. `id` is always sent. {note}");
+        query_parameter("fields", &description, schema)
     }
 }

@@ -13,11 +13,14 @@ use crate::http::query::{Parameters, query_parameter, text_schema};
 use crate::http::selection::Selection;
 use crate::search::{self, Highlights, Query, Rank};
 
-/// What the list may send: a post's fields and, with `q`, where the words were found.
-pub(super) const LIST_FIELDS: [&str; 10] = {
-    let [id, title, author, content, published, owner_id, created_on, updated_on, version] = FIELDS;
-    [id, title, author, content, published, owner_id, created_on, updated_on, version, "highlights"]
+/// What the list may send: the same as of one post and, with `q`, where the words were found.
+pub(super) const LIST_FIELDS: [&str; 11] = {
+    let [id, title, author, content, published, owner_id, created_on, updated_on, version, excerpt] = FIELDS;
+    [id, title, author, content, published, owner_id, created_on, updated_on, version, excerpt, "highlights"]
 };
+
+/// What the document says of `fields`.
+const FIELDS_NOTE: &str = "`excerpt` is sent only where it is named here.";
 
 /// The order where none is asked for.
 const NEWEST: Sort = Sort { key: Key::CreatedOn, descending: true };
@@ -44,6 +47,15 @@ pub struct PostList {
     pub(super) selection: Selection,
     /// How many, and from where.
     pub(super) page: PageRequest,
+}
+
+/// How much of a content, which may be long.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content {
+    Nothing,
+    /// As much as an excerpt is made of.
+    Start,
+    Whole,
 }
 
 /// Which posts; those that fit all of it.
@@ -122,9 +134,15 @@ impl PostList {
         Ok(list)
     }
 
-    /// Whether the content has to be read, which may be long.
-    pub(super) fn needs_content(&self) -> bool {
-        self.selection.has("content") || self.highlighted().is_some()
+    /// How much of the contents has to be read.
+    pub(super) fn content(&self) -> Content {
+        if self.selection.has("content") || self.highlighted().is_some() {
+            Content::Whole
+        } else if self.selection.names("excerpt") {
+            Content::Start
+        } else {
+            Content::Nothing
+        }
     }
 
     /// Where a post is in this list.
@@ -169,7 +187,7 @@ impl PostSelection {
 
 impl IntoParams for PostSelection {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![Selection::parameter(&FIELDS)]
+        vec![Selection::parameter(&FIELDS, FIELDS_NOTE)]
     }
 }
 
@@ -230,7 +248,7 @@ impl IntoParams for PostList {
                 parameters.push(query_parameter(&format!("{field}[{bound}]"), &description, instant()));
             }
         }
-        parameters.push(Selection::parameter(&LIST_FIELDS));
+        parameters.push(Selection::parameter(&LIST_FIELDS, FIELDS_NOTE));
         parameters
     }
 }

@@ -1,5 +1,6 @@
 //! The resource `/posts`: its wire types and their rules.
 
+mod excerpt;
 mod handlers;
 mod list;
 pub mod search;
@@ -8,7 +9,8 @@ mod store;
 use diesel::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToResponse, ToSchema};
 
 use crate::auth::{Identity, Role};
@@ -30,8 +32,9 @@ const TITLE: Text = Text { min: 1, max: 255, blank: false };
 const AUTHOR: Text = Text { min: 1, max: 255, blank: true };
 const CONTENT: Text = Text { min: 0, max: 1_000_000, blank: true };
 
-const FIELDS: [&str; 9] =
-    ["id", "title", "author", "content", "published", "owner_id", "created_on", "updated_on", "version"];
+/// What `fields` may name: those of a post, and what is made of them.
+const FIELDS: [&str; 10] =
+    ["id", "title", "author", "content", "published", "owner_id", "created_on", "updated_on", "version", "excerpt"];
 const READ_ONLY: [&str; 5] = ["id", "owner_id", "created_on", "updated_on", "version"];
 const WRITABLE: [&str; 4] = ["title", "author", "content", "published"];
 
@@ -102,6 +105,8 @@ pub struct PostItem {
     updated_on: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    excerpt: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     highlights: Option<Highlights>,
 }
@@ -204,6 +209,7 @@ impl PostItem {
     /// Those fields of a post that were asked for.
     fn of(post: Post, selection: &Selection) -> Self {
         let Post { id, title, author, content, published, owner_id, created_on, updated_on, version } = post;
+        let excerpt = selection.names("excerpt").then(|| content.as_deref().map(excerpt::excerpt));
         Self {
             id,
             title: selection.has("title").then_some(title),
@@ -214,6 +220,7 @@ impl PostItem {
             created_on: selection.has("created_on").then_some(created_on),
             updated_on: selection.has("updated_on").then_some(updated_on),
             version: selection.has("version").then_some(version),
+            excerpt,
             highlights: None,
         }
     }
@@ -274,9 +281,23 @@ impl ToSchema for PostItem {}
 
 impl PartialSchema for PostItem {
     fn schema() -> RefOr<Schema> {
+        let description = format!(
+            "The first words of `content` as plain text, sent only where `fields` names it: without tags, comments, \
+             scripts and styles, and with `…` where there is more. Null where `content` is. Only the first {} characters \
+             of `content` are looked at, so that a picture that fills them (a data URL) leaves `…` alone. It is text, \
+             not HTML: escape it where you put it into a page.",
+            excerpt::READ_MAX,
+        );
+        let excerpt = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+            .description(Some(description))
+            .max_length(Some(excerpt::LENGTH_MAX))
+            .pattern(Some(r"^[^\u0000]*$"))
+            .into();
         Derived::from(Post::schema(), "A post; with `fields`, its `id` and those fields alone; with `q`, `highlights`.")
             .open()
             .requiring(&["id"])
+            .with("excerpt", excerpt)
             .with("highlights", Ref::from_schema_name("Highlights").into())
             .with_example(json!({"id": 7, "title": "Hello, world", "published": true}))
             .into_schema()

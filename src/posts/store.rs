@@ -2,10 +2,10 @@
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 
-use super::list::{Filter, Key, Order, Position, PostList, Sort};
-use super::{NewPost, Post, Scope, search};
+use super::list::{Content, Filter, Key, Order, Position, PostList, Sort};
+use super::{NewPost, Post, Scope, excerpt, search};
 use crate::db::schema::posts;
 use crate::db::types::Timestamptz;
 use crate::db::{Backend, DbConnection, Timestamp};
@@ -13,6 +13,25 @@ use crate::search::{Query, Rank};
 
 /// The most posts that the index of words is asked for at once.
 const CANDIDATES_MAX: i64 = 10_000;
+
+#[declare_sql_function]
+extern "SQL" {
+    /// So many characters of a text, from this one on; the first is 1.
+    fn substr(text: Nullable<Text>, first: Integer, count: Integer) -> Nullable<Text>;
+}
+
+/// A post's columns, with something else for its content.
+type Columns<Content> = (
+    posts::id,
+    posts::title,
+    posts::author,
+    Content,
+    posts::published,
+    posts::owner_id,
+    posts::created_on,
+    posts::updated_on,
+    posts::version,
+);
 
 /// A condition on posts.
 type Condition<'a> = Box<dyn BoxableExpression<posts::table, Backend, SqlType = Nullable<Bool>> + 'a>;
@@ -97,22 +116,29 @@ fn most_relevant(
 
 /// All posts, with as much of each as a list shows.
 fn posts_of<'a>(list: &PostList) -> posts::BoxedQuery<'a, Backend> {
-    if list.needs_content() {
-        posts::table.into_boxed()
-    } else {
-        let columns = (
-            posts::id,
-            posts::title,
-            posts::author,
-            None::<String>.into_sql::<Nullable<Text>>(),
-            posts::published,
-            posts::owner_id,
-            posts::created_on,
-            posts::updated_on,
-            posts::version,
-        );
-        posts::table.select(columns).into_boxed()
+    match list.content() {
+        Content::Whole => posts::table.into_boxed(),
+        Content::Start => {
+            let start = substr(posts::content, 1, i32::from(excerpt::READ_MAX) + 1);
+            posts::table.select(columns(start)).into_boxed()
+        }
+        Content::Nothing => posts::table.select(columns(None::<String>.into_sql::<Nullable<Text>>())).into_boxed(),
     }
+}
+
+/// A post's columns, with something else for its content.
+fn columns<Content>(content: Content) -> Columns<Content> {
+    (
+        posts::id,
+        posts::title,
+        posts::author,
+        content,
+        posts::published,
+        posts::owner_id,
+        posts::created_on,
+        posts::updated_on,
+        posts::version,
+    )
 }
 
 /// How many posts a list has on all its pages.

@@ -493,6 +493,52 @@ async fn only_the_fields_that_were_asked_for_are_sent(#[values(Sqlite, Postgres)
 
 #[rstest]
 #[tokio::test]
+async fn an_excerpt_is_the_contents_first_words_as_plain_text(#[values(Sqlite, Postgres)] database: Database) {
+    let api = start!(database);
+    let long = "All work &amp; no play. ".repeat(40_000);
+    let picture = format!("<img src=\"data:image/png;base64,{}\">", "A".repeat(500_000));
+    let cut = format!("{}…", "All work & no play. ".repeat(10).trim_end());
+    for (content, excerpt) in [
+        (json!(null), json!(null)),
+        (json!(""), json!("")),
+        (json!("<p>Good, <b>wor</b>ld</p><p>caf&eacute;&nbsp;😀</p>"), json!("Good, world café 😀")),
+        (json!("<style>p { color: red }</style>\n<script>alert('<p>')</script>"), json!("")),
+        (json!("&lt;script&gt; of text"), json!("<script> of text")),
+        (json!("1 < 2, *Markdown*\n\n- one"), json!("1 < 2, *Markdown* - one")),
+        (json!(long), json!(cut)),
+        (json!("é".repeat(1_000_000)), json!(format!("{}…", "é".repeat(199)))),
+        (json!("😀 ".repeat(100)), json!("😀 ".repeat(100).trim_end())),
+        (json!(format!("<p>Look:</p>{picture}")), json!("Look:…")),
+        (json!(picture), json!("…")),
+        (json!(format!("{:16000}", "All of it")), json!("All of it")),
+        (json!(format!("{:16001}", "Not all of it")), json!("Not all of it…")),
+    ] {
+        let id = &api.create(json!({"title": "Hello", "content": content})).await["id"];
+        let item = async |fields: &str| {
+            let list = api.get(&format!("/posts?limit=1&sort=-id{fields}")).await.json();
+            list["items"][0].clone()
+        };
+        let expected = json!({"id": id, "excerpt": excerpt});
+        assert_eq!(item("&fields=excerpt").await, expected);
+        assert_eq!(api.get(&format!("/posts/{id}?fields=excerpt")).await.json(), expected);
+        // The same, however much of the content is read.
+        let beside = json!({"id": id, "excerpt": excerpt, "content": content});
+        assert_eq!(item("&fields=content,excerpt").await, beside);
+        let found = json!({"id": id, "excerpt": excerpt, "highlights": {"title": "<mark>Hello</mark>"}});
+        assert_eq!(item("&q=hello&fields=highlights,excerpt").await, found);
+        // Only where it is asked for by name.
+        assert_eq!(item("").await.get("excerpt"), None);
+        assert_eq!(item("&fields=title").await, json!({"id": id, "title": "Hello"}));
+        assert_eq!(api.get(&format!("/posts/{id}")).await.json().get("excerpt"), None);
+    }
+    let found = api.get("/posts?q=hello&fields=id,excerpt&limit=2&sort=id").await.json();
+    assert_eq!(found["items"], json!([{"id": 1, "excerpt": null}, {"id": 2, "excerpt": ""}]));
+    let found = api.get("/posts?q=eacute&fields=excerpt").await.json();
+    assert_eq!(found["items"], json!([{"id": 3, "excerpt": "Good, world café 😀"}]));
+}
+
+#[rstest]
+#[tokio::test]
 async fn fields_and_codings_are_variants_that_a_write_takes_back(#[values(Sqlite, Postgres)] database: Database) {
     let api = start!(database);
     let content = "All work and no play. ".repeat(200);
