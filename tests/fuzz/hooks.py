@@ -44,7 +44,7 @@ IDS = {restore(name): name for name in ROLES}
 @schemathesis.hook
 def after_call(context, case, response):
     """Lets the fuzzing do to the users who are fuzzing whatever it finds, and go on all the same."""
-    TAGS.update(response.headers.get("ETag", []))
+    TAGS.update(response.headers.get("etag", []))
     if response.status_code >= 300 or response.request.method != case.operation.method.upper():
         return
     if operation_id(case) in LISTS:
