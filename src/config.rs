@@ -11,6 +11,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use crate::auth::{self, SigningKey, SigningKeys};
 use crate::db::{DatabaseUrl, Options};
@@ -344,9 +345,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 fn public_url(text: &str) -> Result<String, String> {
     let url = text.trim_end_matches('/');
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    match rest {
-        Some(rest) if !rest.is_empty() && !rest.contains(['?', '#', ' ']) => Ok(url.to_owned()),
+    let is_whole = url.starts_with("https://") || url.starts_with("http://");
+    // `;` would end the path of a cookie.
+    match Url::parse(url) {
+        Ok(parsed) if is_whole && !url.contains(['?', '#', ' ', ';']) && parsed.username().is_empty() => {
+            Ok(url.to_owned())
+        }
         _ => Err("write the whole address, as https://blog.example".to_owned()),
     }
 }

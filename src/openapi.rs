@@ -8,7 +8,9 @@ use serde_json::Value;
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::AdditionalProperties;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{
     Content, HeaderBuilder, ObjectBuilder, OpenApi as Document, RefOr, Schema, SchemaFormat, ServerBuilder, Type,
 };
@@ -46,7 +48,8 @@ use crate::{api_keys, auth, meta, posts, users};
     ),
     paths(
         posts::list_posts, posts::create_post, posts::get_post, posts::replace_post, posts::update_post, posts::delete_post,
-        auth::login, auth::refresh, auth::logout, auth::me, auth::change_password, auth::set_up, auth::jwks,
+        auth::login, auth::refresh, auth::logout, auth::begin_session, auth::refresh_session, auth::end_session,
+        auth::me, auth::change_password, auth::setup_status, auth::set_up, auth::jwks,
         api_keys::list_api_keys, api_keys::create_api_key, api_keys::delete_api_key,
         users::list_users, users::create_user, users::get_user, users::update_user, users::delete_user,
         meta::index, meta::api_catalog, meta::live, meta::ready, meta::metrics,
@@ -57,7 +60,7 @@ use crate::{api_keys, auth, meta, posts, users};
         ),
         responses(posts::PostState, users::UserState, NotModified, PageNotModified),
     ),
-    modifiers(&SharedResponses, &Headers, &ClosedBodies, &Bearer, &Links),
+    modifiers(&SharedResponses, &Headers, &ClosedBodies, &Credentials, &Links),
 )]
 struct Api;
 
@@ -94,7 +97,7 @@ impl Modify for SharedResponses {
 }
 
 /// Headers that an answer has only now and then. The others that the document names are always there.
-const OCCASIONAL_HEADERS: [&str; 3] = ["Accept-Patch", "Idempotency-Replayed", "Preference-Applied"];
+const OCCASIONAL_HEADERS: [&str; 4] = ["Accept-Patch", "Idempotency-Replayed", "Preference-Applied", "Set-Cookie"];
 
 /// Adds the header that every answer has, and says of all headers what they look like and whether they are always there.
 struct Headers;
@@ -138,6 +141,7 @@ fn header_schema(name: &str) -> Option<ObjectBuilder> {
             Some(text.pattern(Some("^[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$")))
         }
         "X-Request-Id" => Some(text.pattern(Some("^[A-Za-z0-9._-]{1,128}$"))),
+        "Set-Cookie" => Some(text.pattern(Some(format!("^{}=[A-Za-z0-9_-]*; ", auth::COOKIE)))),
         "Location" => Some(text.format(Some(SchemaFormat::Custom("uri-reference".to_owned())))),
         _ => None,
     }
@@ -169,17 +173,22 @@ impl Modify for ClosedBodies {
     }
 }
 
-/// Adds the one way of saying who is calling, to each operation's text the role that it needs, and that who calls does
+/// Adds the ways of saying who is calling, to each operation's text the role that it needs, and that who calls does
 /// not matter in the short form, which every generator understands.
-struct Bearer;
+struct Credentials;
 
-impl Modify for Bearer {
+impl Modify for Credentials {
     fn modify(&self, document: &mut Document) {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
             "An access token (a JWT, from `/auth/login`) or an API key (`posts_…`, from `/api-keys`).",
         ));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        let cookie = ApiKeyValue::with_description(
+            auth::COOKIE,
+            "The refresh token of a page of this server, as `POST /auth/session` set it. It counts for `/auth/session…` alone.",
+        );
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
         for operation in document.paths.paths.values_mut().flat_map(path_operations_mut) {
             let role = operation.extensions.as_ref().and_then(|extensions| extensions.get("x-required-role")?.as_str());
             if let Some(sentence) = role.map(|role| format!("\n\nNeeds the role `{role}`, or one that may do more.")) {

@@ -34,7 +34,11 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(Endpoint::api("/auth/login").on(Method::POST, auth::login))
         .service(Endpoint::api("/auth/refresh").on(Method::POST, auth::refresh))
         .service(Endpoint::api("/auth/logout").on(Method::POST, auth::logout))
-        .service(Endpoint::api("/auth/setup").on(Method::POST, auth::set_up))
+        .service(
+            Endpoint::api("/auth/session").on(Method::POST, auth::begin_session).on(Method::DELETE, auth::end_session),
+        )
+        .service(Endpoint::api("/auth/session/refresh").on(Method::POST, auth::refresh_session))
+        .service(Endpoint::api("/auth/setup").on(Method::GET, auth::setup_status).on(Method::POST, auth::set_up))
         .service(Endpoint::api("/.well-known/jwks.json").on(Method::GET, auth::jwks))
         .service(Endpoint::page("/").on(Method::GET, meta::index))
         .service(Endpoint::page("/admin").on(Method::GET, meta::admin))

@@ -12,8 +12,8 @@ use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use tokio::sync::{oneshot, watch};
 
-use crate::auth::Auth;
 use crate::auth::setup::{self, SetupState};
+use crate::auth::{Auth, Site};
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::migrations::PrepareError;
@@ -104,6 +104,7 @@ impl Server {
         let document = openapi::render(&openapi::document(config.public_url.as_deref()))?;
         let document = Document(document.into());
         let catalog = Data::new(ApiCatalog::new(config.public_url.as_deref()));
+        let site = Data::new(Site::new(config.public_url.as_deref()));
         let signal = drained(stopped, draining.clone(), config.drain_delay);
         let Config { bind, body, head_timeout, grace, .. } = config;
 
@@ -122,6 +123,7 @@ impl Server {
                 .app_data(Data::new(metrics.clone()))
                 .app_data(Data::new(document.clone()))
                 .app_data(catalog.clone())
+                .app_data(site.clone())
                 .configure(routes::configure)
                 // The last one wrapped is the first to see a request.
                 .wrap(Compress::default())

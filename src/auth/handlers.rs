@@ -4,21 +4,23 @@ use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use secrecy::SecretString;
+use serde_json::Value;
 
 use super::account::{self, Account, NewAccount};
 use super::audit::Origin;
+use super::browser::{self, SameOrigin};
 use super::caller::{Reader, invalid_token, unauthorized};
 use super::limits::Attempt;
 use super::session::{self, Refreshed};
-use super::wire::{Login, Me, NewPassword, PublicKeys, RefreshToken, Setup, Tokens};
+use super::wire::{AccessToken, Grant, Login, Me, NewPassword, PublicKeys, RefreshToken, Setup, SetupStatus, Tokens};
 use super::{Auth, Role, password, secret, setup};
 use crate::db::{Db, DbConnection};
 use crate::http::client;
 use crate::http::json::JsonBody;
 use crate::http::problem::{Code, Problem};
 use crate::http::responses::{
-    BodyFailures, CallerFailures, CommonFailures, DatabaseFailures, LimitFailures, RoleFailures, SetupFailures,
-    StorageFailures,
+    BodyFailures, CallerFailures, CommonFailures, CookieFailures, DatabaseFailures, LimitFailures, OriginFailures,
+    RoleFailures, SetupFailures, StorageFailures,
 };
 
 /// Sign in
@@ -40,33 +42,8 @@ pub async fn login(
     db: Data<Db>,
     JsonBody(body): JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    let Login { email, password } = Login::read(body)?;
-    let origin = Origin::of(&request);
-    let attempt = auth.limits.sign_in(&account::email_key(&email), client::address(&request));
-    attempt.check().inspect_err(|_| origin.warn("sign-in refused", None))?;
-    let found = db.read(move |connection| Ok::<_, Problem>(account::find_credentials_by_email(connection, &email)?));
-    let found = found.await?;
-
-    let user = found.as_ref().map(|found| found.account.id);
-    let found = found.filter(|found| !found.account.disabled);
-    let stored = found.as_ref().map(|found| found.password_hash.clone());
-    let rehashed = check_password(&auth, attempt, password, stored).await;
-    let rehashed = rehashed.inspect_err(|problem| {
-        if is_refusal(problem) {
-            origin.warn("sign-in failed", user);
-        }
-    })?;
-    let found = found.ok_or_else(wrong_password)?.account;
-    let tokens = begin_session(&auth, &db, move |connection| {
-        let account = find_unchanged(connection, &found)?;
-        if let (Some(account), Some(hash)) = (&account, rehashed) {
-            account::rehash_password(connection, account.id, &hash)?;
-        }
-        Ok(account)
-    });
-    let (_, tokens) = tokens.await?.ok_or_else(wrong_password)?;
-    origin.note("signed in", user, None);
-    Ok(HttpResponse::Ok().json(tokens))
+    let grant = sign_in(&request, &auth, &db, body).await?;
+    Ok(HttpResponse::Ok().json(Tokens::from(grant)))
 }
 
 /// Get a new access token
@@ -90,28 +67,8 @@ pub async fn refresh(
     JsonBody(body): JsonBody,
 ) -> Result<HttpResponse, Problem> {
     let RefreshToken { refresh_token } = RefreshToken::read(body)?;
-    let origin = Origin::of(&request);
-    let attempt = auth.limits.refresh(client::address(&request));
-    attempt.check().inspect_err(|_| origin.warn("refresh refused", None))?;
-    let keys = auth.keys.clone();
-    let refreshed =
-        db.write(move |connection| Ok::<_, Problem>(session::refresh(connection, &keys, &refresh_token)?)).await?;
-    match refreshed {
-        Refreshed::Token(next, account) => {
-            origin.note("refreshed", Some(account.id), None);
-            Ok(HttpResponse::Ok().json(Tokens::new(&auth, &account, &next)?))
-        }
-        Refreshed::Reused { user_id } => {
-            origin.warn("a used refresh token came back: its session was ended", Some(user_id));
-            attempt.failed()?;
-            Err(invalid_token())
-        }
-        Refreshed::Refused => {
-            origin.warn("refresh failed", None);
-            attempt.failed()?;
-            Err(invalid_token())
-        }
-    }
+    let grant = exchange(&request, &auth, &db, refresh_token).await?;
+    Ok(HttpResponse::Ok().json(Tokens::from(grant)))
 }
 
 /// Sign out
@@ -129,11 +86,80 @@ pub async fn refresh(
 )]
 pub async fn logout(request: HttpRequest, db: Data<Db>, JsonBody(body): JsonBody) -> Result<HttpResponse, Problem> {
     let RefreshToken { refresh_token } = RefreshToken::read(body)?;
-    let user = db.write(move |connection| Ok::<_, Problem>(session::end(connection, &refresh_token)?)).await?;
-    if user.is_some() {
-        Origin::of(&request).note("signed out", user, None);
-    }
+    sign_out(&request, &db, vec![refresh_token]).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// Sign in, as a page of this server
+///
+/// As `/auth/login`, with the refresh token in the cookie `posts_session`, which no script can read. The browser sends
+/// it with nothing but the requests to `/auth/session…`, and nothing else here looks at it. It is for the pages of this
+/// server: `Origin` must be this server's, and `Sec-Fetch-Site`, where it is sent, `same-origin`. Programs, and pages
+/// from elsewhere, sign in at `/auth/login`.
+#[utoipa::path(
+    post, path = "/auth/session", operation_id = "beginSession", tag = "auth",
+    request_body(content = Login, description = "Who signs in."),
+    responses(
+        (status = 200, description = "Signed in.", body = AccessToken,
+            headers(("Set-Cookie" = String, description = "The cookie with the refresh token."))),
+        CommonFailures, DatabaseFailures, BodyFailures, CallerFailures, OriginFailures, LimitFailures, StorageFailures,
+    ),
+    security(()),
+)]
+pub async fn begin_session(
+    page: SameOrigin,
+    request: HttpRequest,
+    auth: Data<Auth>,
+    db: Data<Db>,
+    JsonBody(body): JsonBody,
+) -> Result<HttpResponse, Problem> {
+    let grant = sign_in(&request, &auth, &db, body).await?;
+    Ok(HttpResponse::Ok().cookie(page.cookie(&grant.refresh_token)).json(grant.access))
+}
+
+/// Get a new access token, as a page of this server
+///
+/// As `/auth/refresh`, with the refresh token from the cookie: the answer sets the next one, or takes back one that is
+/// not good. It is the same session as at `/auth/refresh`, and a token of one is good at the other. There is no
+/// body; one that is sent is not read. For whom it is, `POST /auth/session` says.
+#[utoipa::path(
+    post, path = "/auth/session/refresh", operation_id = "refreshSession", tag = "auth",
+    responses(
+        (status = 200, description = "A new access token.", body = AccessToken,
+            headers(("Set-Cookie" = String, description = "The cookie with the next refresh token."))),
+        CommonFailures, DatabaseFailures, CookieFailures, OriginFailures, LimitFailures, StorageFailures,
+    ),
+    security(("session" = [])),
+)]
+pub async fn refresh_session(
+    page: SameOrigin,
+    request: HttpRequest,
+    auth: Data<Auth>,
+    db: Data<Db>,
+) -> Result<HttpResponse, Problem> {
+    let mut tokens = browser::tokens(&request);
+    let token = tokens.pop().ok_or_else(no_session)?;
+    let refreshed = if tokens.is_empty() { exchange(&request, &auth, &db, token).await } else { Err(invalid_token()) };
+    let grant = refreshed.map_err(|problem| page.forgetting(problem))?;
+    Ok(HttpResponse::Ok().cookie(page.cookie(&grant.refresh_token)).json(grant.access))
+}
+
+/// Sign out, as a page of this server
+///
+/// As `/auth/logout`, with the refresh token from the cookie, which the answer takes back. Without a cookie there is
+/// nothing to sign out of, and the answer is the same. For whom it is, `POST /auth/session` says.
+#[utoipa::path(
+    delete, path = "/auth/session", operation_id = "endSession", tag = "auth",
+    responses(
+        (status = 204, description = "Signed out.",
+            headers(("Set-Cookie" = String, description = "What makes a browser forget the cookie."))),
+        CommonFailures, DatabaseFailures, OriginFailures, StorageFailures,
+    ),
+    security((), ("session" = [])),
+)]
+pub async fn end_session(page: SameOrigin, request: HttpRequest, db: Data<Db>) -> Result<HttpResponse, Problem> {
+    sign_out(&request, &db, browser::tokens(&request)).await?;
+    Ok(HttpResponse::NoContent().cookie(page.removal()).finish())
 }
 
 /// Who am I?
@@ -204,6 +230,21 @@ pub async fn change_password(
     Ok(HttpResponse::NoContent().finish())
 }
 
+/// Is there somebody to sign in?
+///
+/// Whether there is no user yet, and the first admin is to be created with `POST /auth/setup`. Anybody may ask.
+#[utoipa::path(
+    get, path = "/auth/setup", operation_id = "getSetupStatus", tag = "auth",
+    responses(
+        (status = 200, description = "Whether there is no user yet.", body = SetupStatus),
+        CommonFailures, DatabaseFailures,
+    ),
+    security(()),
+)]
+pub async fn setup_status(db: Data<Db>) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(SetupStatus { needed: setup::is_needed(&db).await? }))
+}
+
 /// Create the first admin
 ///
 /// While there is no user, a server that starts prints a setup token, which counts for 30 minutes and once.
@@ -238,16 +279,16 @@ pub async fn set_up(
     }
     let hash = auth.passwords.run(move || password.hash()).await?;
     let admin = NewAccount::new(email, Role::Admin, hash);
-    let begun = begin_session(&auth, &db, move |connection| {
+    let begun = begin(&auth, &db, move |connection| {
         if !setup::take(connection, &setup_token)? {
             return Ok(None);
         }
         let id = account::insert(connection, &admin)?;
         Ok(account::find(connection, id)?)
     });
-    let Some((admin, tokens)) = begun.await? else { return refuse() };
+    let Some((admin, grant)) = begun.await? else { return refuse() };
     origin.note("the first admin was created", Some(admin), None);
-    Ok(HttpResponse::Ok().json(tokens))
+    Ok(HttpResponse::Ok().json(Tokens::from(grant)))
 }
 
 /// The public keys
@@ -265,6 +306,77 @@ pub async fn jwks(auth: Data<Auth>) -> HttpResponse {
 
 const NO_SETUP: &str = "The setup token is not valid, or no longer. While there is no user, a server that is started prints \
                         a new one; `posts user create` needs none.";
+
+/// Signs in whom the body names.
+async fn sign_in(request: &HttpRequest, auth: &Auth, db: &Db, body: Value) -> Result<Grant, Problem> {
+    let Login { email, password } = Login::read(body)?;
+    let origin = Origin::of(request);
+    let attempt = auth.limits.sign_in(&account::email_key(&email), client::address(request));
+    attempt.check().inspect_err(|_| origin.warn("sign-in refused", None))?;
+    let found = db.read(move |connection| Ok::<_, Problem>(account::find_credentials_by_email(connection, &email)?));
+    let found = found.await?;
+
+    let user = found.as_ref().map(|found| found.account.id);
+    let found = found.filter(|found| !found.account.disabled);
+    let stored = found.as_ref().map(|found| found.password_hash.clone());
+    let rehashed = check_password(auth, attempt, password, stored).await;
+    let rehashed = rehashed.inspect_err(|problem| {
+        if is_refusal(problem) {
+            origin.warn("sign-in failed", user);
+        }
+    })?;
+    let found = found.ok_or_else(wrong_password)?.account;
+    let begun = begin(auth, db, move |connection| {
+        let account = find_unchanged(connection, &found)?;
+        if let (Some(account), Some(hash)) = (&account, rehashed) {
+            account::rehash_password(connection, account.id, &hash)?;
+        }
+        Ok(account)
+    });
+    let (_, grant) = begun.await?.ok_or_else(wrong_password)?;
+    origin.note("signed in", user, None);
+    Ok(grant)
+}
+
+/// Exchanges a refresh token for the next.
+async fn exchange(request: &HttpRequest, auth: &Auth, db: &Db, token: SecretString) -> Result<Grant, Problem> {
+    let origin = Origin::of(request);
+    let attempt = auth.limits.refresh(client::address(request));
+    attempt.check().inspect_err(|_| origin.warn("refresh refused", None))?;
+    let keys = auth.keys.clone();
+    let refreshed = db.write(move |connection| Ok::<_, Problem>(session::refresh(connection, &keys, &token)?)).await?;
+    match refreshed {
+        Refreshed::Token(next, account) => {
+            origin.note("refreshed", Some(account.id), None);
+            Grant::new(auth, &account, next)
+        }
+        Refreshed::Reused { user_id } => {
+            origin.warn("a used refresh token came back: its session was ended", Some(user_id));
+            attempt.failed()?;
+            Err(invalid_token())
+        }
+        Refreshed::Refused => {
+            origin.warn("refresh failed", None);
+            attempt.failed()?;
+            Err(invalid_token())
+        }
+    }
+}
+
+/// Ends the sessions that these refresh tokens belong to.
+async fn sign_out(request: &HttpRequest, db: &Db, tokens: Vec<SecretString>) -> Result<(), Problem> {
+    if tokens.is_empty() {
+        return Ok(());
+    }
+    let ended = db.write(move |connection| {
+        tokens.iter().map(|token| Ok::<_, Problem>(session::end(connection, token)?)).collect::<Result<Vec<_>, _>>()
+    });
+    let origin = Origin::of(request);
+    for user in ended.await?.into_iter().flatten() {
+        origin.note("signed out", Some(user), None);
+    }
+    Ok(())
+}
 
 /// Checks a password, on the lane of the passwords. Its hash, where it should be kept in another way from now on.
 async fn check_password(
@@ -295,11 +407,11 @@ fn find_unchanged(connection: &mut DbConnection, found: &Account) -> Result<Opti
 
 /// Begins a session for the account that `who` finds, if it finds one, in one transaction. Its id, and what its user
 /// gets.
-async fn begin_session(
+async fn begin(
     auth: &Auth,
     db: &Db,
     who: impl FnOnce(&mut DbConnection) -> Result<Option<Account>, Problem> + Send + 'static,
-) -> Result<Option<(i64, Tokens)>, Problem> {
+) -> Result<Option<(i64, Grant)>, Problem> {
     let refresh_token = secret::generate()?;
     let token = refresh_token.clone();
     let begun = db.write(move |connection| {
@@ -310,7 +422,7 @@ async fn begin_session(
         Ok::<_, Problem>(account)
     });
     let Some(account) = begun.await? else { return Ok(None) };
-    Ok(Some((account.id, Tokens::new(auth, &account, &refresh_token)?)))
+    Ok(Some((account.id, Grant::new(auth, &account, refresh_token)?)))
 }
 
 /// Whether somebody was refused for what they could not prove.
@@ -320,4 +432,8 @@ fn is_refusal(problem: &Problem) -> bool {
 
 fn wrong_password() -> Problem {
     unauthorized("There is no such user, or the password is another, or the user is disabled.", "Bearer")
+}
+
+fn no_session() -> Problem {
+    unauthorized("There is no session: no cookie `posts_session` was sent. Sign in at `/auth/session`.", "Bearer")
 }

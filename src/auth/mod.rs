@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod audit;
+mod browser;
 mod caller;
 mod handlers;
 mod keys;
@@ -17,6 +18,7 @@ pub mod setup;
 mod token;
 mod wire;
 
+pub use browser::{COOKIE, SameOrigin, Site};
 pub use caller::{Admin, Author, Caller, Editor, Identity, Reader, authenticate};
 pub use handlers::*;
 pub use keys::{InvalidKey, SigningKey, SigningKeys};

@@ -20,7 +20,7 @@ use crate::db::{DbConnection, Timestamp};
 
 const DAY: Duration = Duration::from_hours(24);
 /// How long a session lasts that nobody refreshes.
-const IDLE: Duration = DAY.saturating_mul(30);
+pub(super) const IDLE: Duration = DAY.saturating_mul(30);
 /// How long a session lasts at most.
 const ABSOLUTE: Duration = DAY.saturating_mul(90);
 /// For how long a used refresh token gets the same successor again.

@@ -45,6 +45,11 @@ pub async fn has_admin(db: &Db) -> Result<bool, Problem> {
     db.read(|connection| Ok(account::any_admin(connection)?)).await
 }
 
+/// Whether there is nobody yet who could sign in: no user at all.
+pub(super) async fn is_needed(db: &Db) -> Result<bool, Problem> {
+    db.read(|connection| Ok(!account::any(connection)?)).await
+}
+
 /// Whether a setup token is good.
 pub(super) fn is_good(connection: &mut DbConnection, token: &SecretString) -> QueryResult<bool> {
     let found = setup_tokens::table.find(secret::hash(token)).filter(setup_tokens::expires_on.gt(Timestamp::now()));

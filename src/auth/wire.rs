@@ -76,6 +76,35 @@ pub struct Tokens {
     refresh_token: String,
 }
 
+/// What signing in gives a page of this server: the same without the refresh token, which is in the cookie.
+#[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the standard's name")]
+pub struct AccessToken {
+    /// The access token, to send as `Authorization: Bearer …`.
+    access_token: String,
+    /// How to send it.
+    #[schema(value_type = String, pattern = "^Bearer$", example = "Bearer")]
+    token_type: &'static str,
+    /// For how many seconds the access token counts.
+    #[schema(minimum = 1, example = 900)]
+    expires_in: u64,
+}
+
+/// What somebody gets who signed in or refreshed, by whichever door.
+pub(super) struct Grant {
+    /// For now.
+    pub(super) access: AccessToken,
+    /// For later.
+    pub(super) refresh_token: SecretString,
+}
+
+/// Whether the service has to be set up.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SetupStatus {
+    /// Whether there is no user yet, so that a setup token makes the first admin.
+    pub(super) needed: bool,
+}
+
 /// Who is calling.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Me {
@@ -162,15 +191,21 @@ impl Setup {
     }
 }
 
-impl Tokens {
-    pub(super) fn new(auth: &Auth, account: &Account, refresh_token: &SecretString) -> Result<Self, Problem> {
+impl Grant {
+    pub(super) fn new(auth: &Auth, account: &Account, refresh_token: SecretString) -> Result<Self, Problem> {
         let subject = Subject { user_id: account.id, generation: account.token_generation };
-        let access_token = auth.tokens.issue(subject)?;
-        Ok(Self {
-            access_token: access_token.expose_secret().to_owned(),
+        let access = AccessToken {
+            access_token: auth.tokens.issue(subject)?.expose_secret().to_owned(),
             token_type: "Bearer",
             expires_in: token::LIFETIME.as_secs(),
-            refresh_token: refresh_token.expose_secret().to_owned(),
-        })
+        };
+        Ok(Self { access, refresh_token })
+    }
+}
+
+impl From<Grant> for Tokens {
+    fn from(Grant { access, refresh_token }: Grant) -> Self {
+        let AccessToken { access_token, token_type, expires_in } = access;
+        Self { access_token, token_type, expires_in, refresh_token: refresh_token.expose_secret().to_owned() }
     }
 }

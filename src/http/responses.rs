@@ -36,6 +36,10 @@ groups! {
     CallerFailures: 400, 401;
     /// An operation that is not for everybody.
     RoleFailures: 400, 401, 403;
+    /// A session's cookie.
+    CookieFailures: 401;
+    /// An operation for the pages of this server alone.
+    OriginFailures: 403;
     /// A setup token.
     SetupFailures: 403;
     /// What may fail only so often.
@@ -133,7 +137,10 @@ fn response(status: u16) -> Response {
 
 fn headers(status: u16) -> &'static [(&'static str, &'static str)] {
     match status {
-        401 => &[("WWW-Authenticate", "How to say who is calling, and whether a token was sent that is not good.")],
+        401 => &[
+            ("WWW-Authenticate", "How to say who is calling, and whether a token was sent that is not good."),
+            ("Set-Cookie", "On `/auth/session/refresh`: what makes a browser forget a cookie that is not good."),
+        ],
         412 => &[("ETag", "The current state's tag.")],
         415 => &[("Accept-Patch", "On PATCH: the media types that it reads.")],
         429 => &[

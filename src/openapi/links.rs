@@ -23,6 +23,8 @@ enum By {
     IdAndTag,
     /// The refresh token.
     RefreshToken,
+    /// The cookie, which goes along by itself.
+    Cookie,
     /// The e-mail and the password that were sent.
     Credentials,
     /// The cursor.
@@ -37,10 +39,12 @@ const LINKS: &[Leads] = &[
     Leads { from: "listUsers", status: "200", to: &["listUsers"], by: By::Cursor },
     Leads { from: "createUser", status: "201", to: &["getUser"], by: By::Id },
     Leads { from: "createUser", status: "201", to: &["updateUser", "deleteUser"], by: By::IdAndTag },
-    Leads { from: "createUser", status: "201", to: &["login"], by: By::Credentials },
+    Leads { from: "createUser", status: "201", to: &["login", "beginSession"], by: By::Credentials },
     Leads { from: "createApiKey", status: "201", to: &["deleteApiKey"], by: By::Id },
     Leads { from: "login", status: "200", to: &["refresh", "logout"], by: By::RefreshToken },
     Leads { from: "refresh", status: "200", to: &["refresh", "logout"], by: By::RefreshToken },
+    Leads { from: "beginSession", status: "200", to: &["refreshSession", "endSession"], by: By::Cookie },
+    Leads { from: "refreshSession", status: "200", to: &["refreshSession", "endSession"], by: By::Cookie },
     Leads { from: "setUp", status: "200", to: &["refresh", "logout"], by: By::RefreshToken },
 ];
 
@@ -67,6 +71,7 @@ impl By {
             Self::Id => with_id(link),
             Self::IdAndTag => with_id(link).parameter("If-Match", "$response.header.ETag"),
             Self::RefreshToken => with_body(link, json!({"refresh_token": "$response.body#/refresh_token"})),
+            Self::Cookie => link.description("With the cookie of this answer."),
             Self::Credentials => {
                 with_body(link, json!({"email": "$request.body#/email", "password": "$request.body#/password"}))
             }

@@ -58,7 +58,7 @@ fn a_setting_that_is_wrong_ends_the_program_with_status_2_and_one_sentence() {
     let good_key = file("good-key", SIGNING_KEY);
     let two_keys = format!("{good_key},{no_pem}");
     let make_one = format!("`posts key generate > {no_pem}`");
-    let wrong: [(&[&str], &str); 23] = [
+    let wrong: [(&[&str], &str); 25] = [
         (&["--bind", "nowhere"], "write an address and a port"),
         (&["--database-url", "mysql://h/d"], "scheme is not known"),
         (&["--database-url", "host=127.0.0.1 port=1 dbname=x"], "has no scheme"),
@@ -77,6 +77,8 @@ fn a_setting_that_is_wrong_ends_the_program_with_status_2_and_one_sentence() {
         (&["--issuer", ""], "--issuer"),
         (&["--audience", ""], "--audience"),
         (&["--public-url", "blog.example"], "write the whole address"),
+        (&["--public-url", "https://blog.example:99999"], "write the whole address"),
+        (&["--public-url", "https://blog.example/a;b"], "write the whole address"),
         (&["--cors-origin", "https://app.example/path"], "without a path"),
         (&["--trusted-proxy", "10.0.0.0/99"], "write an address or a network"),
         (&["--request-timeout", "soon"], "write a number of seconds"),

@@ -48,7 +48,7 @@ impl Watched {
 
     async fn ask(&self, id: &str, method: &str, path: &str, token: Option<&str>, body: &Value) -> Answer {
         let request = self.program.request(method, path);
-        let request = request.header("X-Request-Id", id);
+        let request = request.header("X-Request-Id", id).header("Origin", self.program.url(""));
         let request = if body.is_null() { request } else { request.json(body) };
         match token {
             Some(token) => request.bearing(token).await,
@@ -62,6 +62,21 @@ impl Watched {
         self.secret(&session.access_token);
         self.secret(&session.refresh_token);
         session
+    }
+
+    /// The refresh token that a step set as a cookie; what the step gives is secret.
+    fn cookie(&self, answer: &Answer) -> String {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        self.secret(answer.json()["access_token"].as_str().unwrap());
+        let cookie = answer.header("set-cookie").split(['=', ';']).nth(1).unwrap().to_owned();
+        self.secret(&cookie);
+        cookie
+    }
+
+    /// A step of a page's, which sends this cookie.
+    async fn with_cookie(&self, id: &str, method: &str, path: &str, cookie: &str) -> Answer {
+        let request = self.program.request(method, path).header("X-Request-Id", id);
+        request.header("Origin", self.program.url("")).header("Cookie", format!("posts_session={cookie}")).await
     }
 
     /// A step that fails with this status because of a secret that somebody mistook.
@@ -122,6 +137,20 @@ async fn nothing_secret_is_ever_shown_and_every_event_is_noted(#[values(Sqlite, 
     let out = watched.session("sign-in-again", "/auth/login", login(EMAIL, PASSWORD)).await;
     assert_eq!(watched.send("sign-out", "POST", "/auth/logout", None, &body(&out.refresh_token)).await, 204);
     assert_eq!(watched.send("sign-out-wrong", "POST", "/auth/logout", None, &body(&canary())).await, 204);
+
+    // The same as a page.
+    let begun = watched.ask("page", "POST", "/auth/session", None, &login(EMAIL, PASSWORD)).await;
+    let cookie = watched.cookie(&begun);
+    watched.fails("page-wrong", 401, "POST", "/auth/session", None, login(EMAIL, &canary())).await;
+    let refreshed = watched.with_cookie("page-refresh", "POST", "/auth/session/refresh", &cookie).await;
+    let cookie = watched.cookie(&refreshed);
+    assert_eq!(watched.with_cookie("page-out", "DELETE", "/auth/session", &cookie).await.status, 204);
+    for step in ["page-ended", "page-garbage"] {
+        let cookie = if step == "page-ended" { cookie.clone() } else { canary() };
+        let answer = watched.with_cookie(step, "POST", "/auth/session/refresh", &cookie).await;
+        assert_eq!(answer.status, 401, "{answer:?}");
+        watched.answers.borrow_mut().push(answer);
+    }
 
     // Keys.
     let admin = Some(first.access_token.as_str());
@@ -242,6 +271,12 @@ async fn nothing_secret_is_ever_shown_and_every_event_is_noted(#[values(Sqlite, 
         ("refresh-stolen", "WARN", "a used refresh token came back: its session was ended", ada, None),
         ("refresh-ended", "WARN", "refresh failed", None, None),
         ("sign-out", "INFO", "signed out", ada, None),
+        ("page", "INFO", "signed in", ada, None),
+        ("page-wrong", "WARN", "sign-in failed", ada, None),
+        ("page-refresh", "INFO", "refreshed", ada, None),
+        ("page-out", "INFO", "signed out", ada, None),
+        ("page-ended", "WARN", "refresh failed", None, None),
+        ("page-garbage", "WARN", "refresh failed", None, None),
         ("key", "INFO", "API key created", ada, Some(key_id)),
         ("key-gone", "INFO", "API key deleted", ada, Some(key_id)),
         ("user", "INFO", "user created", ada, Some(bob)),

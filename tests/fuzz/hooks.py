@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import subprocess
+import urllib.parse
 
 import schemathesis
 from schemathesis.openapi.checks import RejectedPositiveData
@@ -45,6 +46,8 @@ IDS = {restore(name): name for name in ROLES}
 def after_call(context, case, response):
     """Lets the fuzzing do to the users who are fuzzing whatever it finds, and go on all the same."""
     TAGS.update(response.headers.get("etag", []))
+    cookies = [line.split(";")[0].partition("=")[2] for line in response.headers.get("set-cookie", [])]
+    COOKIES.extend(filter(None, cookies))
     if response.status_code >= 300 or response.request.method != case.operation.method.upper():
         return
     if operation_id(case) in LISTS:
@@ -112,6 +115,11 @@ def note_page(case, response):
         PAGES[operation_id(case), cursor] = {name: value for name, value in case.query.items() if name not in NOT_BOUND}
 
 
+# What a browser sends by itself: from where a request comes, without which nothing else would be looked at, and most
+# often a cookie that came.
+BROWSER_DOOR = ("beginSession", "refreshSession", "endSession")
+COOKIES = []
+
 # A condition that is made up fails, and would keep all else from being looked at; not one with a tag that came.
 CONDITIONS = ("If-Match", "If-None-Match", "If-Unmodified-Since")
 TAGS = set()
@@ -124,11 +132,16 @@ def before_call(context, case, kwargs):
     number = next(numbers)
     # From another address each time: else the limit on wrong passwords would soon refuse every sign-in.
     case.headers["X-Forwarded-For"] = f"198.18.{number // 250 % 250}.{number % 250 + 1}"
+    if operation_id(case) in BROWSER_DOOR:
+        address = urllib.parse.urlsplit(case.operation.base_url)
+        case.headers["Origin"] = f"{address.scheme}://{address.netloc}"
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     for name in CONDITIONS:
         if number % 8 and name in case.headers and case.headers[name] not in TAGS:
             del case.headers[name]
+    if operation_id(case) in ("refreshSession", "endSession") and number % 4 and COOKIES:
+        case.cookies["posts_session"] = COOKIES[-1] if number % 8 > 4 else COOKIES[number % len(COOKIES)]
     if operation_id(case) in LISTS:
         # A cursor with the sort and the filters that it belongs to; and where it is made up, most often none: it would
         # keep all else from being looked at.

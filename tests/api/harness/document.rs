@@ -91,9 +91,9 @@ pub fn check_answer(method: &str, path: &str, status: u16, answer: Message) -> R
 pub fn check_request(method: &str, path: &str, query: &str, request: Message) -> Result<(), String> {
     let document = &*DOCUMENT;
     let Place::Operation(operation) = document.place(method, path) else { return Ok(()) };
-    let is_open = operation["security"].as_array().is_some_and(|ways| ways.is_empty() || ways.contains(&json!({})));
-    if !is_open && !request.headers.contains_key("authorization") {
-        return Err("this is said to need a token, and was not refused without".to_owned());
+    let ways = operation["security"].as_array().expect("every operation says who may call it");
+    if !ways.is_empty() && !ways.iter().any(|way| document.is_sent(way, request.headers)) {
+        return Err("this is said to need a credential, and was not refused without".to_owned());
     }
     let parameters: Vec<_> = operation["parameters"].as_array().into_iter().flatten().collect();
     let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
@@ -155,6 +155,18 @@ impl Document {
             }
             None => value,
         }
+    }
+
+    /// Whether a request has all the credentials of one way to say who is calling.
+    fn is_sent(&self, way: &Value, headers: &HeaderMap) -> bool {
+        way.as_object().unwrap().keys().all(|name| {
+            let scheme = &self.root["components"]["securitySchemes"][name];
+            match scheme["in"].as_str() {
+                Some("cookie") => header(headers, "cookie")
+                    .is_some_and(|cookies| cookies.contains(&format!("{}=", scheme["name"].as_str().unwrap()))),
+                _ => headers.contains_key("authorization"),
+            }
+        })
     }
 
     fn check_response(&self, response: &Value, is_head: bool, answer: Message) -> Result<(), String> {
