@@ -10,7 +10,10 @@ pub fn posts() -> Vec<Value> {
     if let Ok(text) = std::fs::read_to_string(path) {
         return text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     }
-    let words = "release async Größe café the of borrow checker 東京 привет ΟΔΟΣ 1.75 e-mail naïve it's".split(' ');
+    let words = "release async Größe café the of borrow checker 東京 привет ΟΔΟΣ 1.75 e-mail naïve it's rust crate trait \
+                 stable nightly compiler cargo macro Straße façade lifetime edition déjà vu owner thread 2.0 generic panic \
+                 слово Ωμέγα build test release-notes survey weekly";
+    let words = words.split_whitespace();
     let words: Vec<_> = words.collect();
     let text = |seed: usize, length: usize| {
         let picked = (0..length).map(|place| words[(seed * 31 + place * place * 7 + place) % words.len()]);
