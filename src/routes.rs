@@ -42,6 +42,7 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(Endpoint::api("/.well-known/jwks.json").on(Method::GET, auth::jwks))
         .service(Endpoint::page("/").on(Method::GET, meta::index))
         .service(Endpoint::page("/admin").on(Method::GET, meta::admin))
+        .service(Endpoint::page("/admin/{file}").on(Method::GET, meta::admin_file))
         .service(Endpoint::page("/docs").on(Method::GET, meta::console))
         .service(Endpoint::page("/docs/{file}").on(Method::GET, meta::console_file))
         .service(Endpoint::answering("/.well-known/api-catalog", meta::LINKSET).on(Method::GET, meta::api_catalog))

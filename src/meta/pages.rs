@@ -79,11 +79,6 @@ pub async fn index(request: HttpRequest) -> HttpResponse {
     HttpResponse::Ok().insert_header(vary).insert_header(cache).insert_header(catalog::link()).json(links)
 }
 
-/// GET /admin
-pub async fn admin() -> HttpResponse {
-    page("posts", include_str!("assets/admin.md"))
-}
-
 /// GET /problems/{code}
 pub async fn problem(code: Path<String>) -> Result<HttpResponse, Problem> {
     let code = Code::ALL.iter().find(|known| known.as_str() == *code).ok_or_else(Problem::not_found)?;

@@ -16,6 +16,13 @@ fn names(answer: &Answer, header: &str) -> Vec<String> {
     names
 }
 
+/// The address of the admin page's script, as the page says.
+async fn admin_script(api: &Api) -> String {
+    let page = api.get("/admin").anonymous().await;
+    let (_, script) = page.text().split_once("src=\"./").unwrap();
+    format!("/{}", script.split('"').next().unwrap())
+}
+
 /// A server with post 1, published, and an answer of every kind: what it is, its status, and it.
 async fn every_kind(api: &Api) -> Vec<(&'static str, u16, Answer)> {
     let created = api.post("/posts", json!({"title": "Hello"})).await;
@@ -56,6 +63,7 @@ async fn every_kind(api: &Api) -> Vec<(&'static str, u16, Answer)> {
         ("links", 200, api.get("/").await),
         ("redirect", 302, api.get("/").header("Accept", "text/html").await),
         ("admin", 200, api.get("/admin").await),
+        ("admin's script", 200, api.get(&admin_script(api).await).await),
         ("console", 200, api.get("/docs").await),
         ("script", 200, api.get("/docs/swagger-ui-bundle.js").await),
         ("problem", 200, api.get("/problems/not-found").await),
@@ -541,5 +549,24 @@ async fn a_client_that_sends_far_too_much_still_gets_its_answer(#[values(Sqlite,
         let answer = api.request("POST", "/posts").body("application/json", body).await;
         assert_eq!(answer.status, 413);
         assert_eq!(api.get("/posts").await.status, 200);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_admin_page_is_in_the_program_and_its_files_may_be_kept(#[values(Sqlite, Postgres)] database: Database) {
+    let api = start!(database);
+    let page = api.get("/admin").anonymous().await;
+    assert_eq!((page.status, page.header("cache-control")), (200, "no-cache"));
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("script-src 'self'; style-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    let script = admin_script(&api).await;
+    let answer = api.get(&script).anonymous().await;
+    assert_eq!(answer.header("content-type"), "text/javascript; charset=utf-8");
+    assert_eq!(answer.header("cache-control"), "public, max-age=31536000, immutable");
+    for nothing in
+        ["/admin/index.html", "/admin/nothing.js", "/admin/..%2Findex.html", "/admin/%2e%2e%2findex.js", "/admin/"]
+    {
+        api.get(nothing).anonymous().await.problem("not-found");
     }
 }

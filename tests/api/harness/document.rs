@@ -17,7 +17,7 @@ pub static ANSWERS: AtomicUsize = AtomicUsize::new(0);
 pub static REQUESTS: AtomicUsize = AtomicUsize::new(0);
 
 /// Served and not in the document: the document itself, and pages for people.
-const PAGES: [&str; 5] = ["/admin", "/docs", "/docs/{file}", "/openapi.json", "/problems/{code}"];
+const PAGES: [&str; 6] = ["/admin", "/admin/{file}", "/docs", "/docs/{file}", "/openapi.json", "/problems/{code}"];
 
 /// Headers that any answer may have, and that clients read without being told. Others must be in the document.
 const GENERAL_HEADERS: [&str; 11] = [
