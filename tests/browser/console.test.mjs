@@ -1,49 +1,29 @@
-// The console at /docs, in a browser that reaches nothing but the server.
+// The console at /docs.
 //
-// POSTS_URL is a running server's address, POSTS_EMAIL and POSTS_PASSWORD are an author's. CHROMIUM is the browser,
-// where it is not Debian's. With SCREENSHOTS, each test leaves a picture in that folder.
+// POSTS_URL is a running server's address, POSTS_EMAIL and POSTS_PASSWORD are an author's.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
-import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
+import { after, before } from "node:test";
+import * as harness from "./browser.mjs";
+import { PHONE, setting } from "./browser.mjs";
 
 const server = new URL(setting("POSTS_URL")).origin;
 const account = { email: setting("POSTS_EMAIL"), password: setting("POSTS_PASSWORD") };
-const pictures = process.env.SCREENSHOTS;
 
 const METHODS = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-const DESKTOP = { width: 1280, height: 900 };
-const PHONE = { width: 360, height: 740 };
 
 let browser;
 let token;
 
 before(async () => {
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--no-sandbox", // it refuses to run as root with one
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      // No name leads anywhere, whoever in the browser asks.
-      `--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE ${new URL(server).hostname}`,
-    ],
-  });
+  browser = await harness.launch(server);
   token = (await call("POST", "/auth/login", account)).access_token;
 });
 
 after(() => browser?.close());
 
-function setting(name) {
-  const value = process.env[name];
-  if (!value) throw new Error(`${name} is not set`);
-  return value;
-}
+const inBrowser = (name, options, body) =>
+  harness.inBrowser(name, { browser: () => browser, server, path: "/docs", ...options }, body);
 
 /** Asks the API itself, past the browser. */
 async function call(method, path, body) {
@@ -53,76 +33,6 @@ async function call(method, path, body) {
   const answer = await response.json();
   assert.ok(response.ok, `${method} ${path}: ${response.status} ${JSON.stringify(answer)}`);
   return answer;
-}
-
-/**
- * A test with a page of its own, in a fresh profile, with the console loaded. Whatever goes wrong in the page fails it,
- * but for the answers that it says it will provoke (as `401 POST /posts`).
- */
-function inBrowser(name, { path = "/docs", viewport = DESKTOP, colorScheme, prepare, refusals = [] }, body) {
-  test(name, { timeout: 120_000 }, async (run) => {
-    const context = await browser.newContext({ viewport, colorScheme });
-    try {
-      const faults = await watch(context);
-      const page = await context.newPage();
-      await prepare?.(page);
-      try {
-        await page.goto(server + path);
-        await body(page);
-      } catch (error) {
-        run.diagnostic(`seen in the page: ${JSON.stringify(faults)}`);
-        throw error;
-      } finally {
-        if (pictures) {
-          await mkdir(pictures, { recursive: true });
-          const file = `${pictures}/${name.replaceAll(/\W+/g, "-")}.png`;
-          await page.screenshot({ path: file }).catch((error) => run.diagnostic(`no picture: ${error.message}`));
-        }
-      }
-      assert.deepEqual(faults, refusals);
-    } finally {
-      await context.close();
-    }
-  });
-}
-
-/** Cuts the network but for the server, and collects all that goes wrong. */
-async function watch(context) {
-  const faults = [];
-  const isOwn = (url) => new URL(url).origin === server;
-  await context.route(
-    (url) => url.protocol !== "data:" && url.origin !== server,
-    (route) => route.abort(),
-  );
-  await context.addInitScript(() => {
-    document.addEventListener("securitypolicyviolation", (event) => {
-      console.error(`policy violation: ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`);
-    });
-  });
-  context.on("request", (request) => {
-    const url = request.url();
-    if (!url.startsWith("data:") && !isOwn(url)) faults.push(`request elsewhere: ${url}`);
-  });
-  context.on("requestfailed", (request) => {
-    faults.push(`failed: ${request.url()} ${request.failure()?.errorText}`);
-  });
-  context.on("response", (response) => {
-    const { pathname } = new URL(response.url());
-    if (response.status() >= 400) faults.push(`${response.status()} ${response.request().method()} ${pathname}`);
-  });
-  context.on("console", (message) => {
-    // Of a refusal the browser's words say less than the answer itself, which is counted above.
-    const refusal = message.text().startsWith("Failed to load resource: the server responded with a status of");
-    if (["error", "warning", "assert"].includes(message.type()) && !refusal) {
-      faults.push(`console ${message.type()}: ${message.text()}`);
-    }
-  });
-  context.on("weberror", (error) => faults.push(`exception: ${error.error()}`));
-  context.on("dialog", async (dialog) => {
-    faults.push(`dialog: ${dialog.message()}`);
-    await dialog.dismiss();
-  });
-  return faults;
 }
 
 /** One operation on the page. */
