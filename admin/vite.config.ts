@@ -11,6 +11,8 @@ export default defineConfig({
     // A check of what may be stale, a polyfill for browsers of long ago: neither is needed.
     modulePreload: { polyfill: false },
     target: "es2022",
+    // What the licences of the libraries within ask for.
+    license: { fileName: "admin/licenses.txt" },
     // In kB. The editor is the larger part, and loaded apart.
     chunkSizeWarningLimit: 650,
   },

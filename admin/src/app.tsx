@@ -86,6 +86,10 @@ function Inside({ me }: { me: Me }) {
       <main id="main" tabIndex={-1}>
         <Section path={path} me={me} />
       </main>
+      <footer class="bottom">
+        <a href="./docs">API console</a>
+        <a href="./admin/licenses.txt">Licences</a>
+      </footer>
     </>
   );
 }

@@ -20,6 +20,9 @@ struct Files;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// For how long a file may be kept whose name has a hash of what is in it: another content is another file.
+const HASHED: &str = "public, max-age=31536000, immutable";
+
 /// GET /admin
 pub async fn admin() -> Result<HttpResponse, Problem> {
     let page = find("index.html").ok_or_else(Problem::not_found)?;
@@ -32,16 +35,16 @@ pub async fn admin() -> Result<HttpResponse, Problem> {
 
 /// GET /admin/{file}
 pub async fn admin_file(file: Path<String>) -> Result<HttpResponse, Problem> {
-    let content_type = match file.rsplit_once('.') {
-        Some((_, "js")) => "text/javascript; charset=utf-8",
-        Some((_, "css")) => "text/css; charset=utf-8",
-        Some((_, "svg")) => "image/svg+xml",
+    let (content_type, cache) = match file.rsplit_once('.') {
+        Some((_, "js")) => ("text/javascript; charset=utf-8", HASHED),
+        Some((_, "css")) => ("text/css; charset=utf-8", HASHED),
+        Some((_, "svg")) => ("image/svg+xml", HASHED),
+        // The licences of the libraries within.
+        Some((_, "txt")) => ("text/plain; charset=utf-8", "no-cache"),
         _ => return Err(Problem::not_found()),
     };
     let body = find(&format!("admin/{file}")).ok_or_else(Problem::not_found)?;
-    // A file's name has a hash of what is in it: another content is another file.
-    let cache = (header::CACHE_CONTROL, "public, max-age=31536000, immutable");
-    Ok(HttpResponse::Ok().content_type(content_type).insert_header(cache).body(body))
+    Ok(HttpResponse::Ok().content_type(content_type).insert_header((header::CACHE_CONTROL, cache)).body(body))
 }
 
 fn find(name: &str) -> Option<Bytes> {

@@ -564,6 +564,9 @@ async fn the_admin_page_is_in_the_program_and_its_files_may_be_kept(#[values(Sql
     let answer = api.get(&script).anonymous().await;
     assert_eq!(answer.header("content-type"), "text/javascript; charset=utf-8");
     assert_eq!(answer.header("cache-control"), "public, max-age=31536000, immutable");
+    let licences = api.get("/admin/licenses.txt").anonymous().await;
+    assert_eq!((licences.status, licences.header("cache-control")), (200, "no-cache"));
+    assert!(licences.text().contains("(MIT)"));
     for nothing in
         ["/admin/index.html", "/admin/nothing.js", "/admin/..%2Findex.html", "/admin/%2e%2e%2findex.js", "/admin/"]
     {
