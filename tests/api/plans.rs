@@ -35,15 +35,16 @@ const POSTS: &str = "INSERT INTO posts (title, author, published, created_on, up
     INSERT INTO posts_search (post_id, title, author, content) SELECT id, '', '', '' FROM posts; \
     ANALYZE posts";
 
-/// The statement that the server's only connection sent last, with `$1` for its first value and so on.
+/// The list that the server read last, with `$1` for its first value and so on.
 fn last_statement(connection: &mut PgConnection) -> String {
     let rows: Vec<Line> = diesel::sql_query(
         "SELECT query AS line FROM pg_stat_activity \
-         WHERE datname = current_database() AND application_name = 'posts' AND query LIKE '%\"posts\".\"created_on\"%'",
+         WHERE datname = current_database() AND application_name = 'posts' AND query LIKE '%\"posts\".\"created_on\"%' \
+         ORDER BY query_start DESC LIMIT 1",
     )
     .load(connection)
     .unwrap();
-    let [statement] = <[Line; 1]>::try_from(rows).ok().expect("one connection, which has just read a list");
+    let [statement] = <[Line; 1]>::try_from(rows).ok().expect("a connection, which has just read a list");
     statement.line
 }
 
