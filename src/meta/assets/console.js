@@ -10,7 +10,10 @@ window.ui = SwaggerUIBundle({
   // Tries the server that the page came from: under another than its public address, the policy allows no other.
   responseInterceptor(response) {
     if (response.ok && response.url === new URL("/openapi.json", location).href) {
-      response.text = JSON.stringify({ ...JSON.parse(response.text), servers: [{ url: "/" }] });
+      const document = { ...JSON.parse(response.text), servers: [{ url: "/" }] };
+      // No script can set that cookie, and where there is one the browser sends it: nothing to fill in.
+      delete document.components.securitySchemes.session;
+      response.text = JSON.stringify(document);
     }
     return response;
   },
