@@ -4,7 +4,7 @@ import { api, mayAs, ROLES, settle, type ApiKey, type Problem, type Role } from 
 import type { Me } from "../session";
 import { Confirm, Dialog, Field, FormFault, TextField, useForm } from "../ui/forms";
 import { complain, say } from "../ui/messages";
-import { Empty, Failed, Loading, Page, When } from "../ui/page";
+import { Empty, Failed, Loading, Page, Table, When } from "../ui/page";
 
 export function ApiKeys({ me }: { me: Me }) {
   const [keys, setKeys] = useState<ApiKey[]>();
@@ -44,43 +44,27 @@ export function ApiKeys({ me }: { me: Me }) {
       ) : keys.length === 0 ? (
         <Empty title="You have no keys" />
       ) : (
-        <table>
-          <caption class="visually-hidden">Your API keys</caption>
-          <thead>
-            <tr>
-              <th scope="col">Name</th>
-              <th scope="col">Begins with</th>
-              <th scope="col">Role</th>
-              <th scope="col">Created</th>
-              <th scope="col">Last used</th>
-              <th scope="col">Expires</th>
-              <th scope="col">
-                <span class="visually-hidden">Actions</span>
-              </th>
+        <Table caption="Your API keys" columns={["Name", "Begins with", "Role", "Created", "Last used", "Expires"]}>
+          {keys.map((key) => (
+            <tr key={key.id}>
+              <th scope="row">{key.name}</th>
+              <td data-label="Begins with">
+                <code>posts_{key.prefix}</code>
+              </td>
+              <td data-label="Role">{key.role}</td>
+              <td data-label="Created">
+                <When instant={key.created_on} />
+              </td>
+              <td data-label="Last used">{key.last_used_on ? <When instant={key.last_used_on} /> : "not yet"}</td>
+              <td data-label="Expires">{key.expires_on ? <When instant={key.expires_on} /> : "never"}</td>
+              <td class="row-actions">
+                <button type="button" class="quiet danger" aria-label={`Delete ${key.name}`} onClick={() => setDoomed(key)}>
+                  Delete
+                </button>
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {keys.map((key) => (
-              <tr key={key.id}>
-                <th scope="row">{key.name}</th>
-                <td data-label="Begins with">
-                  <code>posts_{key.prefix}</code>
-                </td>
-                <td data-label="Role">{key.role}</td>
-                <td data-label="Created">
-                  <When instant={key.created_on} />
-                </td>
-                <td data-label="Last used">{key.last_used_on ? <When instant={key.last_used_on} /> : "not yet"}</td>
-                <td data-label="Expires">{key.expires_on ? <When instant={key.expires_on} /> : "never"}</td>
-                <td class="row-actions">
-                  <button type="button" class="quiet danger" aria-label={`Delete ${key.name}`} onClick={() => setDoomed(key)}>
-                    Delete
-                  </button>
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+          ))}
+        </Table>
       )}
       {shown && <Shown secret={shown} onClose={() => setShown(undefined)} />}
       {doomed && (

@@ -7,7 +7,7 @@ import { deletePost } from "../posts";
 import { href, replace, route } from "../router";
 import type { Me } from "../session";
 import { Field, TextField } from "../ui/forms";
-import { Empty, Failed, Loading, Page, When } from "../ui/page";
+import { Empty, Failed, Loading, Page, Pager, Table, When } from "../ui/page";
 
 /** How long somebody must have stopped typing. A request that is overtaken is called off. */
 const PAUSE_MS = 150;
@@ -65,6 +65,9 @@ export function Posts({ me }: { me: Me }) {
     place.value = { list, cursors };
     top.current?.scrollIntoView({ block: "nearest" });
   };
+  const remove = async (id: number) => {
+    if (await deletePost(id, reload)) reload();
+  };
   const searchFault = problem?.errors?.find(({ parameter }) => parameter === "q")?.detail;
   const filtered = [...query.keys()].some((name) => name !== "sort");
 
@@ -92,28 +95,17 @@ export function Posts({ me }: { me: Me }) {
           <Nothing filtered={filtered} mayWrite={mayAs(me.role, "author")} />
         ) : (
           <Table
-            items={loaded.items}
-            busy={busy}
-            me={me}
-            onDelete={(id) => void deletePost(id, reload).then((gone) => gone && reload())}
-          />
+            caption="Posts"
+            columns={["Title", "Author", "State", "Created", "Changed"]}
+            class={busy ? "posts stale" : "posts"}
+          >
+            {loaded.items.map((item) => (
+              <Row key={item.id} item={item} me={me} onDelete={remove} />
+            ))}
+          </Table>
         )}
       </div>
-      {loaded && (cursors.length > 0 || loaded.next) && (
-        <nav class="pager" aria-label="Pages">
-          <button type="button" disabled={cursors.length === 0} onClick={() => move(cursors.slice(0, -1))}>
-            ← Previous
-          </button>
-          <span>Page {cursors.length + 1}</span>
-          <button
-            type="button"
-            disabled={busy || !loaded.next}
-            onClick={() => loaded.next && move([...cursors, loaded.next])}
-          >
-            Next →
-          </button>
-        </nav>
-      )}
+      {loaded && <Pager cursors={cursors} next={loaded.next} busy={busy} onMove={move} />}
     </Page>
   );
 }
@@ -247,33 +239,7 @@ function Nothing({ filtered, mayWrite }: { filtered: boolean; mayWrite: boolean 
   );
 }
 
-function Table(props: { items: PostItem[]; busy: boolean; me: Me; onDelete: (id: number) => void }) {
-  const { items, busy, me, onDelete } = props;
-  return (
-    <table class={busy ? "posts stale" : "posts"}>
-      <caption class="visually-hidden">Posts</caption>
-      <thead>
-        <tr>
-          <th scope="col">Title</th>
-          <th scope="col">Author</th>
-          <th scope="col">State</th>
-          <th scope="col">Created</th>
-          <th scope="col">Changed</th>
-          <th scope="col">
-            <span class="visually-hidden">Actions</span>
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {items.map((item) => (
-          <Row key={item.id} item={item} me={me} onDelete={onDelete} />
-        ))}
-      </tbody>
-    </table>
-  );
-}
-
-function Row({ item, me, onDelete }: { item: PostItem; me: Me; onDelete: (id: number) => void }) {
+function Row({ item, me, onDelete }: { item: PostItem; me: Me; onDelete: (id: number) => Promise<void> }) {
   const { id, title = "", author, excerpt, published, owner_id, created_on = "", updated_on = "", highlights } = item;
   const mayChange = mayAs(me.role, "editor") || (mayAs(me.role, "author") && owner_id === me.id);
   return (
@@ -297,7 +263,7 @@ function Row({ item, me, onDelete }: { item: PostItem; me: Me; onDelete: (id: nu
           {mayChange ? "Edit" : "Read"}
         </a>
         {mayChange && (
-          <button type="button" class="quiet danger" aria-label={`Delete ${title}`} onClick={() => onDelete(id)}>
+          <button type="button" class="quiet danger" aria-label={`Delete ${title}`} onClick={() => void onDelete(id)}>
             Delete
           </button>
         )}

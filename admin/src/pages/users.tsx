@@ -5,7 +5,7 @@ import type { components } from "../schema";
 import type { Me } from "../session";
 import { Confirm, Dialog, Field, FormFault, TextField, useForm } from "../ui/forms";
 import { complain, say } from "../ui/messages";
-import { Failed, Loading, Page, When } from "../ui/page";
+import { Failed, Loading, Page, Pager, Table, When } from "../ui/page";
 
 type Change = components["schemas"]["UserMergePatch"];
 
@@ -58,98 +58,74 @@ export function Users({ me }: { me: Me }) {
       ) : !users ? (
         <Loading />
       ) : (
-        <table>
-          <caption class="visually-hidden">Users</caption>
-          <thead>
-            <tr>
-              <th scope="col">E-mail</th>
-              <th scope="col">Role</th>
-              <th scope="col">State</th>
-              <th scope="col">Created</th>
-              <th scope="col">
-                <span class="visually-hidden">Actions</span>
+        <Table caption="Users" columns={["E-mail", "Role", "State", "Created"]}>
+          {users.map((user) => (
+            <tr key={user.id}>
+              <th scope="row">
+                {user.email} {user.id === me.id && <span class="badge">you</span>}
               </th>
+              <td data-label="Role">
+                <select
+                  aria-label={`Role of ${user.email}`}
+                  value={user.role}
+                  disabled={user.id === me.id}
+                  onChange={(event) => {
+                    const role = event.currentTarget.value as Role;
+                    void changeOrComplain(user, { role }, `${user.email} is now ${role}.`);
+                  }}
+                >
+                  {ROLES.map((role) => (
+                    <option key={role}>{role}</option>
+                  ))}
+                </select>
+              </td>
+              <td data-label="State">
+                <span class={user.disabled ? "badge" : "badge good"}>{user.disabled ? "Disabled" : "Active"}</span>
+              </td>
+              <td data-label="Created">
+                <When instant={user.created_on} />
+              </td>
+              <td class="row-actions">
+                {user.id !== me.id && (
+                  <>
+                    <button
+                      type="button"
+                      class="quiet"
+                      aria-label={`${user.disabled ? "Enable" : "Disable"} ${user.email}`}
+                      onClick={() =>
+                        void changeOrComplain(
+                          user,
+                          { disabled: !user.disabled },
+                          `${user.email} is ${user.disabled ? "enabled" : "disabled, and signed out everywhere"}.`,
+                        )
+                      }
+                    >
+                      {user.disabled ? "Enable" : "Disable"}
+                    </button>
+                    <button
+                      type="button"
+                      class="quiet"
+                      aria-label={`Set a password for ${user.email}`}
+                      onClick={() => setLocked(user)}
+                    >
+                      Password
+                    </button>
+                    <button
+                      type="button"
+                      class="quiet danger"
+                      aria-label={`Delete ${user.email}`}
+                      onClick={() => setDoomed(user)}
+                    >
+                      Delete
+                    </button>
+                  </>
+                )}
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {users.map((user) => (
-              <tr key={user.id}>
-                <th scope="row">
-                  {user.email} {user.id === me.id && <span class="badge">you</span>}
-                </th>
-                <td data-label="Role">
-                  <select
-                    aria-label={`Role of ${user.email}`}
-                    value={user.role}
-                    disabled={user.id === me.id}
-                    onChange={(event) => {
-                      const role = event.currentTarget.value as Role;
-                      void changeOrComplain(user, { role }, `${user.email} is now ${role}.`);
-                    }}
-                  >
-                    {ROLES.map((role) => (
-                      <option key={role}>{role}</option>
-                    ))}
-                  </select>
-                </td>
-                <td data-label="State">
-                  <span class={user.disabled ? "badge" : "badge good"}>{user.disabled ? "Disabled" : "Active"}</span>
-                </td>
-                <td data-label="Created">
-                  <When instant={user.created_on} />
-                </td>
-                <td class="row-actions">
-                  {user.id !== me.id && (
-                    <>
-                      <button
-                        type="button"
-                        class="quiet"
-                        aria-label={`${user.disabled ? "Enable" : "Disable"} ${user.email}`}
-                        onClick={() =>
-                          void changeOrComplain(
-                            user,
-                            { disabled: !user.disabled },
-                            `${user.email} is ${user.disabled ? "enabled" : "disabled, and signed out everywhere"}.`,
-                          )
-                        }
-                      >
-                        {user.disabled ? "Enable" : "Disable"}
-                      </button>
-                      <button
-                        type="button"
-                        class="quiet"
-                        aria-label={`Set a password for ${user.email}`}
-                        onClick={() => setLocked(user)}
-                      >
-                        Password
-                      </button>
-                      <button
-                        type="button"
-                        class="quiet danger"
-                        aria-label={`Delete ${user.email}`}
-                        onClick={() => setDoomed(user)}
-                      >
-                        Delete
-                      </button>
-                    </>
-                  )}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+          ))}
+        </Table>
       )}
-      {(cursors.length > 0 || next) && (
-        <nav class="pager" aria-label="Pages">
-          <button type="button" disabled={cursors.length === 0} onClick={() => setCursors(cursors.slice(0, -1))}>
-            ← Previous
-          </button>
-          <span>Page {cursors.length + 1}</span>
-          <button type="button" disabled={!next} onClick={() => next && setCursors([...cursors, next])}>
-            Next →
-          </button>
-        </nav>
-      )}
+      <Pager cursors={cursors} next={next} onMove={setCursors} />
       {locked && (
         <PasswordDialog
           user={locked}

@@ -66,3 +66,47 @@ export function When({ instant }: { instant: string }) {
     </time>
   );
 }
+
+/** A table; after the columns that have a heading comes one for what can be done. */
+export function Table(props: { caption: string; columns: string[]; class?: string; children: ComponentChildren }) {
+  return (
+    <table {...(props.class && { class: props.class })}>
+      <caption class="visually-hidden">{props.caption}</caption>
+      <thead>
+        <tr>
+          {props.columns.map((column) => (
+            <th key={column} scope="col">
+              {column}
+            </th>
+          ))}
+          <th scope="col">
+            <span class="visually-hidden">Actions</span>
+          </th>
+        </tr>
+      </thead>
+      <tbody>{props.children}</tbody>
+    </table>
+  );
+}
+
+/** The way from page to page of a list. `cursors` lead to the pages from the second to the one that is shown. */
+export function Pager(props: {
+  cursors: string[];
+  next: string | null | undefined;
+  busy?: boolean;
+  onMove: (cursors: string[]) => void;
+}) {
+  const { cursors, next, busy, onMove } = props;
+  if (cursors.length === 0 && !next) return null;
+  return (
+    <nav class="pager" aria-label="Pages">
+      <button type="button" disabled={cursors.length === 0} onClick={() => onMove(cursors.slice(0, -1))}>
+        ← Previous
+      </button>
+      <span>Page {cursors.length + 1}</span>
+      <button type="button" disabled={busy || !next} onClick={() => next && onMove([...cursors, next])}>
+        Next →
+      </button>
+    </nav>
+  );
+}
