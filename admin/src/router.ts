@@ -3,8 +3,8 @@ import { signal } from "@preact/signals";
 
 export type Route = { path: string; query: URLSearchParams };
 
-/** Says whether what is shown may be left at once. Where not, it asks, and goes on later if that is the answer. */
-export type Guard = (goOn: () => void) => boolean;
+/** Asks whether what is shown may be left, and goes on if that is the answer. */
+export type Guard = (goOn: () => void) => void;
 
 let guard: Guard | undefined;
 let shown = location.hash;
@@ -45,7 +45,8 @@ export function leaveTo(goOn: () => void): void {
     guard = undefined;
     goOn();
   };
-  if (!guard || guard(leave)) leave();
+  if (guard) guard(leave);
+  else leave();
 }
 
 addEventListener("hashchange", () => {

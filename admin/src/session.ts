@@ -78,11 +78,6 @@ export async function signOut(): Promise<Outcome> {
   return {};
 }
 
-/** Gives up the session that has ended, and what was being done in it. */
-export function giveUp(): void {
-  leave();
-}
-
 /** After a sign-in in the midst of work: the work goes on, if it is the same user's. */
 async function enter(): Promise<void> {
   const answer = await authorizedFetch(new Request(`${BASE}/auth/me`));
@@ -95,7 +90,8 @@ async function enter(): Promise<void> {
   resume(token);
 }
 
-function leave(): void {
+/** Forgets the session, and what was waiting for another one. */
+export function leave(): void {
   token = undefined;
   localStorage.removeItem(MARK);
   interrupted.value = undefined;

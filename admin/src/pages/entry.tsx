@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { Problem } from "../api";
-import { begin, giveUp, interrupted, setUp, signIn, type Outcome } from "../session";
+import { begin, interrupted, leave, setUp, signIn, type Outcome } from "../session";
 import { Dialog, FormFault, TextField, useForm } from "../ui/forms";
 
 function Door(props: { title: string; lead: ComponentChildren; children: ComponentChildren }) {
@@ -132,7 +132,7 @@ export function SignInAgain() {
         label="Sign in"
         send={signIn}
         cancel={
-          <button type="button" onClick={giveUp}>
+          <button type="button" onClick={leave}>
             Sign out
           </button>
         }

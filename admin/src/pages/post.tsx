@@ -129,10 +129,7 @@ function Writing(props: { base: Base | undefined; draft: Draft | undefined; draf
 
   useEffect(() => {
     if (!isDirty) return;
-    guardWith((goOn) => {
-      void keepNow().then(() => setLeaving(() => goOn));
-      return false;
-    });
+    guardWith((goOn) => void keepNow().then(() => setLeaving(() => goOn)));
     const ask = (event: BeforeUnloadEvent) => {
       void keepNow();
       event.preventDefault();

@@ -28,9 +28,8 @@ export function Users({ me }: { me: Me }) {
   useEffect(() => void load(), [cursor]);
 
   /** Changes a user as it is shown. Whoever changed it meanwhile is not undone: then it is shown anew. */
-  const change = async ({ id, version }: User, body: Change, done: string): Promise<{ problem?: Problem }> => {
-    const params = { path: { id }, header: { "If-Match": `"${id}.${version}"` } };
-    const result = await settle(api.PATCH("/users/{id}", { params, body }));
+  const change = async (user: User, body: Change, done: string): Promise<{ problem?: Problem }> => {
+    const result = await settle(api.PATCH("/users/{id}", { params: asShown(user), body }));
     if ("problem" in result) return result;
     say(done);
     await load();
@@ -42,9 +41,9 @@ export function Users({ me }: { me: Me }) {
     complain(`${user.email} was not changed. ${problem.errors?.[0]?.detail ?? problem.detail}`);
     await load();
   };
-  const remove = async ({ id, email, version }: User) => {
-    const params = { path: { id }, header: { "If-Match": `"${id}.${version}"` } };
-    const result = await settle(api.DELETE("/users/{id}", { params }));
+  const remove = async (user: User) => {
+    const { email } = user;
+    const result = await settle(api.DELETE("/users/{id}", { params: asShown(user) }));
     if ("problem" in result) complain(`${email} was not deleted. ${result.problem.detail}`);
     else say(`${email} is deleted.`);
     await load();
@@ -145,6 +144,11 @@ export function Users({ me }: { me: Me }) {
       )}
     </Page>
   );
+}
+
+/** A user, as long as it is what is shown. */
+function asShown({ id, version }: User) {
+  return { path: { id }, header: { "If-Match": `"${id}.${version}"` } };
 }
 
 function NewUser({ onCreated }: { onCreated: () => void }) {
