@@ -74,9 +74,11 @@ impl Server {
     pub async fn build(config: Config) -> Result<Self, StartError> {
         let metrics = Metrics::install();
         let db = Db::new(config.database.clone());
-        let auth = Data::new(Auth::start(config.auth.clone()).map_err(StartError::Threads)?);
+        let auth = Data::new(Auth::start(config.auth.clone(), &db).map_err(StartError::Threads)?);
         let cursors = CursorKeys::new(config.auth.keys.derive("posts cursors")).map_err(|_| StartError::Keys)?;
         let cursors = Data::new(cursors);
+        let reads = posts::Reads::start(&db, &cursors.clone().into_inner()).map_err(StartError::Threads)?;
+        let reads = Data::new(reads);
         let fingerprints = FingerprintKeys::new(config.auth.keys.derive("posts request fingerprints"));
         let fingerprints = Data::new(fingerprints.ok_or(StartError::Keys)?);
         let prepared = match db.prepare().await {
@@ -115,6 +117,7 @@ impl Server {
                 .app_data(Data::new(db.clone()))
                 .app_data(auth.clone())
                 .app_data(cursors.clone())
+                .app_data(reads.clone())
                 .app_data(fingerprints.clone())
                 .app_data(Data::new(body))
                 .app_data(Data::new(RequireIfMatch(config.require_if_match)))

@@ -137,6 +137,16 @@ pub(super) fn find(connection: &mut DbConnection, id: i64) -> QueryResult<Option
     users::table.find(id).select(ACCOUNT).first(connection).optional()
 }
 
+/// Those of the accounts with these ids that there are.
+pub(super) fn find_all(connection: &mut DbConnection, ids: &[i64]) -> QueryResult<Vec<Account>> {
+    let accounts = users::table.filter(users::id.eq_any(ids)).select(ACCOUNT);
+    match connection {
+        // As one array, so that the statement is the same for any number and stays prepared.
+        DbConnection::Postgres(postgres) => accounts.load(postgres),
+        DbConnection::Sqlite(sqlite) => accounts.load(sqlite),
+    }
+}
+
 pub(super) fn find_credentials_by_email(
     connection: &mut DbConnection,
     email: &str,
@@ -164,11 +174,15 @@ pub fn lock(connection: &mut DbConnection, id: i64) -> QueryResult<()> {
     find_for_update(connection, id).map(drop)
 }
 
-/// The API key with that hash, and whose it is.
-pub(super) fn find_key(connection: &mut DbConnection, hash: &Hash) -> QueryResult<Option<(Key, Account)>> {
+/// Those of the API keys with these hashes that there are, and whose they are.
+pub(super) fn find_keys(connection: &mut DbConnection, hashes: &[Hash]) -> QueryResult<Vec<(Hash, (Key, Account))>> {
     let key = (api_keys::id, api_keys::role, api_keys::expires_on, api_keys::last_used_on);
-    let with_hash = api_keys::table.inner_join(users::table).filter(api_keys::hash.eq(hash));
-    with_hash.select((key, ACCOUNT)).first(connection).optional()
+    let keys = api_keys::table.inner_join(users::table).filter(api_keys::hash.eq_any(hashes));
+    let keys = keys.select((api_keys::hash, (key, ACCOUNT)));
+    match connection {
+        DbConnection::Postgres(postgres) => keys.load(postgres),
+        DbConnection::Sqlite(sqlite) => keys.load(sqlite),
+    }
 }
 
 pub(super) fn note_use_of_key(connection: &mut DbConnection, id: i64, used_on: Timestamp) -> QueryResult<usize> {

@@ -158,11 +158,11 @@ async fn identify(request: &HttpRequest, credential: SecretString) -> Result<Opt
     };
     if secret::is_key(credential.expose_secret()) {
         let hash = secret::hash(&credential);
-        let found = db.read(move |connection| Ok::<_, Problem>(account::find_key(connection, &hash)?)).await?;
+        let found = auth.api_keys.get(hash).await?;
         return Ok(found.and_then(|(key, account)| by_key(db, key, account)));
     }
     let Some(subject) = auth.tokens.verify(credential.expose_secret()) else { return Ok(None) };
-    let found = db.read(move |connection| Ok::<_, Problem>(account::find(connection, subject.user_id)?)).await?;
+    let found = auth.accounts.get(subject.user_id).await?;
     let stands = |account: &Account| !account.disabled && account.token_generation == subject.generation;
     Ok(found.filter(stands).map(|Account { id, email, role, .. }| Identity { id, email, role, expires_on: None }))
 }

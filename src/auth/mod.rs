@@ -25,10 +25,12 @@ pub use keys::{InvalidKey, SigningKey, SigningKeys};
 pub use role::Role;
 pub use wire::*;
 
-use crate::db::Db;
+use crate::db::{Batcher, Db, Lane};
 use crate::http::problem::Problem;
+use account::{Account, Key};
 use limits::Limits;
 use password::PasswordLane;
+use secret::Hash;
 use token::AccessTokens;
 
 /// What access tokens are signed with, and what they say of where they come from and are for.
@@ -42,23 +44,37 @@ pub struct Options {
     pub audience: String,
 }
 
-/// What signing in takes, one for all workers.
+/// Who bears a token or a key is looked up for every request, and those of a moment by one query. One thread is enough:
+/// there are fewer users than posts.
+const ACCOUNTS: Lane = Lane { name: "accounts", threads: 1, batch: 128, waiting: 4096 };
+const API_KEYS: Lane = Lane { name: "api_keys", threads: 1, batch: 128, waiting: 4096 };
+
+/// What signing in takes, and looking up who has, one for all workers.
 #[derive(Debug)]
 pub struct Auth {
     keys: SigningKeys,
     tokens: AccessTokens,
+    accounts: Batcher<i64, Account>,
+    api_keys: Batcher<Hash, (Key, Account)>,
     limits: Limits,
     /// Where passwords are judged, hashed and checked.
     pub passwords: PasswordLane,
 }
 
 impl Auth {
-    /// Starts the threads that passwords are worked on with.
-    pub fn start(options: Options) -> std::io::Result<Self> {
+    /// Starts the threads that passwords are worked on with, and those that look callers up.
+    pub fn start(options: Options, db: &Db) -> std::io::Result<Self> {
         let Options { keys, issuer, audience } = options;
         Ok(Self {
             tokens: AccessTokens::new(keys.clone(), issuer, audience),
             keys,
+            accounts: db.batcher(ACCOUNTS, |connection, ids: &[i64]| {
+                let accounts = account::find_all(connection, ids)?;
+                Ok(accounts.into_iter().map(|account| (account.id, account)).collect())
+            })?,
+            api_keys: db.batcher(API_KEYS, |connection, hashes: &[Hash]| {
+                Ok(account::find_keys(connection, hashes)?.into_iter().collect())
+            })?,
             limits: Limits::default(),
             passwords: PasswordLane::start()?,
         })

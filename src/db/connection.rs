@@ -4,21 +4,20 @@ use std::fs::File;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use diesel::connection::{
     AnsiTransactionManager, InstrumentationEvent, SimpleConnection as _, TransactionManager as _,
 };
-use diesel::dsl::sql;
 use diesel::r2d2::{ManageConnection, R2D2Connection as _};
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
-use diesel::sql_types::{BigInt, Bool};
+use diesel::sql_types::BigInt;
 use diesel::{Connection as _, ConnectionError, PgConnection, QueryResult, RunQueryDsl as _, SqliteConnection};
 use secrecy::ExposeSecret as _;
 
 use super::url::{parameter, with_parameters};
-use super::{DatabaseUrl, Options};
+use super::{DatabaseUrl, Error, Options};
 
 pub use multi::DbConnection;
 pub(super) use multi::MultiBackend;
@@ -53,11 +52,12 @@ pub(super) struct Connector {
     url: DatabaseUrl,
     access: Access,
     timeout: Duration,
+    generation: Arc<AtomicU64>,
 }
 
 impl Connector {
     pub(super) fn new(options: &Options, access: Access) -> Self {
-        Self { url: options.url.clone(), access, timeout: options.timeout }
+        Self { url: options.url.clone(), access, timeout: options.timeout, generation: Arc::default() }
     }
 }
 
@@ -66,58 +66,125 @@ impl ManageConnection for Connector {
     type Error = ConnectionError;
 
     fn connect(&self) -> Result<PooledConnection, ConnectionError> {
+        // Before it is made: what is found out meanwhile may be true of it, too.
+        let generation = self.generation.load(Ordering::Relaxed);
         let mut connection = establish(&self.url, Some(self.timeout))?;
         if let (DbConnection::Sqlite(sqlite), Access::ReadOnly) = (&mut connection, self.access) {
             sqlite.batch_execute("PRAGMA query_only = ON").map_err(ConnectionError::CouldntSetupConfiguration)?;
         }
-        Ok(PooledConnection::new(connection))
+        Ok(PooledConnection::new(connection, generation))
     }
 
-    /// Asked before each loan. `SELECT 1` would pass on a primary that was demoted to a standby.
+    /// Asked before each loan. Costs no round trip: it looks at what has arrived on the socket, which of a server that is
+    /// gone is the end.
     fn is_valid(&self, connection: &mut PooledConnection) -> Result<(), ConnectionError> {
-        let fit = match &mut **connection {
-            DbConnection::Postgres(postgres) => {
-                let writable = sql::<Bool>("current_setting('transaction_read_only') = 'off'");
-                diesel::select(writable).get_result(postgres)
-            }
-            DbConnection::Sqlite(_) => Ok(true),
-        };
-        match fit {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(ConnectionError::BadConnection("the server is read-only".to_owned())),
-            Err(error) => Err(ConnectionError::CouldntSetupConfiguration(error)),
+        let refuse = |why: &str| Err(ConnectionError::BadConnection(why.to_owned()));
+        if connection.generation < self.generation.load(Ordering::Relaxed) {
+            return refuse("it is as old as one that was lost");
         }
+        let DbConnection::Postgres(postgres) = &mut connection.connection else { return Ok(()) };
+        // Twice: the first look may take the server's last words, and only the second meet the end.
+        for _ in 0..2 {
+            if let Some(Err(error)) = postgres.notifications_iter().next() {
+                return refuse(&error.to_string());
+            }
+        }
+        Ok(())
     }
 
     fn has_broken(&self, connection: &mut PooledConnection) -> bool {
+        if connection.is_lost() {
+            // Others may have gone the same way without a sign, as when their server was cut off: none that is as old
+            // is used again, so that who tries once more gets a fresh one.
+            self.generation.fetch_max(connection.generation + 1, Ordering::Relaxed);
+        }
         // The second: a panic came by, and may have left a transaction open.
-        connection.unfit.load(Ordering::Relaxed) || std::thread::panicking() || connection.is_broken()
+        connection.is_lost() || std::thread::panicking() || connection.is_broken()
     }
 }
 
 /// A connection in a pool, and whether it met an error after which it must not go back there.
 pub(super) struct PooledConnection {
     connection: DbConnection,
-    unfit: Arc<AtomicBool>,
+    lost: Arc<AtomicBool>,
+    generation: u64,
 }
 
 impl PooledConnection {
-    fn new(mut connection: DbConnection) -> Self {
-        use diesel::connection::Connection as _;
-        let unfit = Arc::new(AtomicBool::new(false));
-        let mark = Arc::clone(&unfit);
+    fn new(mut connection: DbConnection, generation: u64) -> Self {
+        let lost = Arc::new(AtomicBool::new(false));
+        let mark = Arc::clone(&lost);
         connection.set_instrumentation(move |event: InstrumentationEvent<'_>| {
             if let InstrumentationEvent::FinishQuery { error: Some(error), .. } = event
                 && let QueryError::DatabaseError(
+                    DatabaseErrorKind::ClosedConnection
+                    | DatabaseErrorKind::UnableToSendCommand
                     // After a failover an old connection may lead to what is a standby now.
-                    DatabaseErrorKind::ReadOnlyTransaction | DatabaseErrorKind::ClosedConnection,
+                    | DatabaseErrorKind::ReadOnlyTransaction,
                     _,
                 ) = error
             {
                 mark.store(true, Ordering::Relaxed);
             }
         });
-        Self { connection, unfit }
+        Self { connection, lost, generation }
+    }
+
+    /// Whether it met an error that says that the server is gone, or can no longer write.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Begins a transaction that may write. Where that fails, nothing has happened, and the connection is lost.
+    pub(super) fn begin(&mut self) -> Result<(), Error> {
+        let begun = match &mut self.connection {
+            // In the same round trip it is found out whether the server can be written to: BEGIN passes on a primary that
+            // has become a standby. A division by zero is the one error that an expression can raise by itself.
+            DbConnection::Postgres(postgres) => AnsiTransactionManager::begin_transaction_sql(
+                postgres,
+                "BEGIN; SELECT 1 / CAST(current_setting('transaction_read_only') = 'off' AS integer)",
+            ),
+            // A deferred transaction that turns from reading to writing fails at once when another wrote in between;
+            // one that begins as a writer waits for its turn.
+            DbConnection::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE"),
+        };
+        begun.map_err(|error| match &self.connection {
+            DbConnection::Postgres(_) => {
+                self.lost.store(true, Ordering::Relaxed);
+                let error = error.to_string();
+                let is_read_only = error.contains("division by zero");
+                Error::Unreachable(if is_read_only { "the server is read-only".to_owned() } else { error })
+            }
+            DbConnection::Sqlite(_) => error.into(),
+        })
+    }
+
+    /// Ends the transaction that was begun: what `work` did is kept when it returns `Ok`, and undone when it returns `Err`.
+    pub(super) fn finish<T, E: From<QueryError>>(
+        &mut self,
+        work: impl FnOnce(&mut DbConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        match work(&mut self.connection) {
+            Ok(value) => {
+                match &mut self.connection {
+                    DbConnection::Postgres(postgres) => AnsiTransactionManager::commit_transaction(postgres),
+                    DbConnection::Sqlite(sqlite) => AnsiTransactionManager::commit_transaction(sqlite),
+                }?;
+                Ok(value)
+            }
+            Err(error) => {
+                let rolled_back = match &mut self.connection {
+                    DbConnection::Postgres(postgres) => AnsiTransactionManager::rollback_transaction(postgres),
+                    DbConnection::Sqlite(sqlite) => AnsiTransactionManager::rollback_transaction(sqlite),
+                };
+                // SQLite itself rolls back on some errors, a full disk for one, and then refuses this one.
+                // The caller needs the first error; a connection that is still in a transaction leaves the pool.
+                if let Err(rollback) = rolled_back {
+                    tracing::debug!(error = %rollback, "a rollback failed");
+                }
+                Err(error)
+            }
+        }
     }
 }
 
@@ -216,40 +283,5 @@ pub fn try_lock(connection: &mut DbConnection, number: i64) -> QueryResult<bool>
     match connection {
         DbConnection::Postgres(postgres) => diesel::select(pg_try_advisory_xact_lock(number)).get_result(postgres),
         DbConnection::Sqlite(_) => Ok(true),
-    }
-}
-
-/// As diesel's `SqliteConnection::immediate_transaction`, for a closure that takes either database.
-pub(super) fn immediate_transaction<T, E>(
-    connection: &mut DbConnection,
-    work: impl FnOnce(&mut DbConnection) -> Result<T, E>,
-) -> Result<T, E>
-where
-    E: From<QueryError>,
-{
-    on_sqlite(connection, |sqlite| AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE"))?;
-    match work(connection) {
-        Ok(value) => {
-            on_sqlite(connection, AnsiTransactionManager::commit_transaction)?;
-            Ok(value)
-        }
-        Err(error) => {
-            // SQLite itself rolls back on some errors, a full disk for one, and then refuses this one.
-            // The caller needs the first error; a connection that is still in a transaction leaves the pool.
-            if let Err(rollback) = on_sqlite(connection, AnsiTransactionManager::rollback_transaction) {
-                tracing::debug!(error = %rollback, "a rollback failed");
-            }
-            Err(error)
-        }
-    }
-}
-
-fn on_sqlite(
-    connection: &mut DbConnection,
-    work: impl FnOnce(&mut SqliteConnection) -> QueryResult<()>,
-) -> QueryResult<()> {
-    match connection {
-        DbConnection::Sqlite(sqlite) => work(sqlite),
-        DbConnection::Postgres(_) => Err(QueryError::NotInTransaction),
     }
 }

@@ -11,7 +11,7 @@ use diesel::sql_types::Text;
 use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::connection::{establish, immediate_transaction};
+use super::connection::establish;
 use super::{DatabaseUrl, DbConnection};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -68,10 +68,7 @@ pub fn run(url: &DatabaseUrl) -> Result<Vec<String>, PrepareError> {
             run_pending(postgres, POSTGRES)
         }
         // The write lock serves as the advisory one, and makes all steps one.
-        DbConnection::Sqlite(_) => immediate_transaction(&mut connection, |connection| match connection {
-            DbConnection::Sqlite(sqlite) => run_pending(sqlite, SQLITE),
-            DbConnection::Postgres(_) => Ok(Vec::new()),
-        }),
+        DbConnection::Sqlite(sqlite) => sqlite.immediate_transaction(|sqlite| run_pending(sqlite, SQLITE)),
     }
 }
 
@@ -110,7 +107,7 @@ pub(super) fn pending(connection: &mut DbConnection) -> Result<Vec<String>, supe
 impl From<super::Error> for PrepareError {
     fn from(error: super::Error) -> Self {
         match error {
-            super::Error::Query(error) => error.into(),
+            super::Error::Query(error) => Self::Failed(error.to_string()),
             other => Self::Unreachable(other.to_string()),
         }
     }

@@ -2,24 +2,30 @@
 //!
 //! [`Db::read`] and [`Db::write`] are the doors. Each takes a permit (bounded, so that a flood is refused and
 //! not piled up), hops to the blocking pool, borrows a connection there and runs the caller's closure.
-//! [`Db::write`] is the only door to a transaction that changes something.
+//! [`Db::write`] is the only door to a transaction that changes something. What very many callers read goes through a
+//! lane of its own, a [`Batcher`].
 //!
 //! This room knows no resource and no HTTP.
 
+mod batcher;
 mod connection;
 mod error;
-mod lane;
 pub mod migrations;
+mod pool;
+mod queue;
 pub(crate) mod schema;
+mod sync;
 pub mod types;
 mod url;
 
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use diesel::Connection as _;
-
+pub use batcher::{Batcher, Lane};
 pub use connection::{DbConnection, try_lock};
 pub use error::Error;
 pub use types::Timestamp;
@@ -29,8 +35,11 @@ pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 pub type Backend = <DbConnection as diesel::Connection>::Backend;
 
 use connection::{Access, Connector};
-use lane::Lane;
 use migrations::PrepareError;
+use pool::Pool;
+
+/// How many connections are kept for the threads of the read lanes, as long as there are more than that.
+const KEPT_FOR_LANES: usize = 8;
 
 /// How to reach the database, and how much of it to use.
 #[derive(Clone, Debug)]
@@ -50,8 +59,8 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub struct Db {
     options: Arc<Options>,
-    reads: Arc<Lane>,
-    writes: Arc<Lane>,
+    reads: Arc<Pool>,
+    writes: Arc<Pool>,
     prepared: Arc<AtomicBool>,
 }
 
@@ -62,11 +71,12 @@ impl Db {
         let (reads, writes) = if options.url.is_sqlite() {
             // SQLite has one writer at a time. One connection that all writes queue for, first come first
             // served, beats many that wake up to find the file locked.
-            let reads = Lane::new("read", options.pool_size, Connector::new(&options, Access::ReadOnly));
-            let writes = Lane::new("write", 1, Connector::new(&options, Access::ReadWrite));
+            let reads =
+                Pool::new("read", options.pool_size, KEPT_FOR_LANES, Connector::new(&options, Access::ReadOnly));
+            let writes = Pool::new("write", 1, 0, Connector::new(&options, Access::ReadWrite));
             (Arc::new(reads), Arc::new(writes))
         } else {
-            let both = Lane::new("all", options.pool_size, Connector::new(&options, Access::ReadWrite));
+            let both = Pool::new("all", options.pool_size, KEPT_FOR_LANES, Connector::new(&options, Access::ReadWrite));
             let both = Arc::new(both);
             (Arc::clone(&both), both)
         };
@@ -102,14 +112,14 @@ impl Db {
     }
 
     /// Runs statements that only read. Each sees the state at its own begin; a closure whose statements
-    /// must see the same one opens a transaction.
+    /// must see the same one opens a transaction. On a connection that turns out to be dead it is run once more.
     pub async fn read<T, E, F>(&self, work: F) -> Result<T, E>
     where
-        F: FnOnce(&mut DbConnection) -> Result<T, E> + Send + 'static,
+        F: Fn(&mut DbConnection) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.run(&self.reads, work).await
+        self.run(&self.reads, move |pool| pool.read(work)).await
     }
 
     /// Runs one transaction: what `work` did is kept when it returns `Ok`, and undone when it returns `Err`.
@@ -124,29 +134,42 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + From<diesel::result::Error> + Send + 'static,
     {
-        self.run(&self.writes, move |connection| match connection {
-            // A deferred transaction that turns from reading to writing fails at once when another wrote
-            // in between; one that begins as a writer waits for its turn.
-            DbConnection::Sqlite(_) => connection::immediate_transaction(connection, work),
-            DbConnection::Postgres(_) => connection.transaction(work),
-        })
-        .await
+        self.run(&self.writes, move |pool| pool.begin()?.finish(work)).await
     }
 
-    async fn run<T, E, F>(&self, lane: &Arc<Lane>, work: F) -> Result<T, E>
+    /// Starts a lane that answers many requests with one query; see [`Batcher`]. `query` is given keys that differ, and
+    /// finds what it can of them.
+    pub fn batcher<K, V, F>(&self, lane: Lane, query: F) -> io::Result<Batcher<K, V>>
     where
-        F: FnOnce(&mut DbConnection) -> Result<T, E> + Send + 'static,
+        K: Clone + Eq + Hash + Send + 'static,
+        V: Clone + Send + 'static,
+        F: Fn(&mut DbConnection, &[K]) -> Result<HashMap<K, V>, Error> + Send + Sync + 'static,
+    {
+        let db = self.clone();
+        Batcher::start(lane, self.options.timeout, move |keys: &[K]| {
+            db.require_prepared()?;
+            db.reads.read(|connection| query(connection, keys))
+        })
+    }
+
+    fn require_prepared(&self) -> Result<(), Error> {
+        if self.prepared.load(Ordering::Acquire) { Ok(()) } else { Err(Error::NotReady) }
+    }
+
+    async fn run<T, E, F>(&self, pool: &Arc<Pool>, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&Pool) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        if !self.prepared.load(Ordering::Acquire) {
-            return Err(Error::NotReady.into());
-        }
+        self.require_prepared()?;
         let deadline = Instant::now() + self.options.timeout;
-        let permit = lane.permit(deadline).await?;
+        let permit = pool.permit(deadline).await?;
+        let pool = Arc::clone(pool);
         let task = tokio::task::spawn_blocking(move || {
-            let mut connection = permit.connection()?;
-            work(&mut connection)
+            let outcome = work(&pool);
+            drop(permit);
+            outcome
         });
         // Past the deadline the caller gets its answer, and the thread goes on: a commit that waits for a
         // standby must never be cancelled, since the server would then report it as done.

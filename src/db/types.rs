@@ -35,7 +35,7 @@ impl diesel::sql_types::ops::Sub for Timestamptz {
 }
 
 /// An instant in UTC, to the microsecond. Renders as RFC 3339, always with six decimals and `Z`.
-#[derive(AsExpression, Clone, Copy, Debug, Eq, FromSqlRow, Ord, PartialEq, PartialOrd)]
+#[derive(AsExpression, Clone, Copy, Debug, Eq, FromSqlRow, Hash, Ord, PartialEq, PartialOrd)]
 #[diesel(sql_type = Timestamptz)]
 pub struct Timestamp(DateTime<Utc>);
 

@@ -4,6 +4,7 @@
 //! shifts nothing, and a late page costs what the first one does.
 
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,7 +26,7 @@ pub const LIMIT_MAX: u32 = 100;
 pub const LIMIT_DEFAULT: u32 = 20;
 
 /// How much of a list was asked for, and from where.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct PageRequest {
     /// The most items to send, from 1 to [`LIMIT_MAX`].
     pub limit: u32,
@@ -78,27 +79,43 @@ impl IntoParams for PageRequest {
     }
 }
 
-/// The answer with a page: its `ETag` is over its bytes, and `Link` leads to the first page and the next.
-pub fn answer(
-    request: &HttpRequest,
-    conditions: &ReadConditions,
-    prefer: Prefer,
-    page: &impl Serialize,
-    next_cursor: Option<&str>,
-) -> Result<HttpResponse, Problem> {
-    let body = serde_json::to_vec(page).map_err(|error| Problem::internal(&error))?;
-    let validators = Validators::of_bytes(&body);
-    let mut response = match conditions.not_modified(&validators)? {
-        Some(mut not_modified) => not_modified.finish(),
-        None => validators.set_on(&mut HttpResponse::Ok()).content_type(mime::APPLICATION_JSON).body(body),
-    };
-    let headers = response.headers_mut();
-    if let Ok(links) = HeaderValue::from_str(&links(request, next_cursor)) {
-        headers.insert(header::LINK, links);
+/// A page as it is sent, to however many ask for it. Its `ETag` is over its bytes.
+#[derive(Debug)]
+pub struct RenderedPage {
+    body: Bytes,
+    validators: Validators,
+    next_cursor: Option<String>,
+}
+
+impl RenderedPage {
+    /// Renders a page.
+    pub fn of(page: &impl Serialize, next_cursor: Option<String>) -> Result<Self, Problem> {
+        let body = Bytes::from(serde_json::to_vec(page).map_err(|error| Problem::internal(&error))?);
+        Ok(Self { validators: Validators::of_bytes(&body), body, next_cursor })
     }
-    prefer.acknowledge(headers);
-    add_vary(headers, "Prefer");
-    Ok(response)
+
+    /// The answer to a request for it: `Link` leads to the first page and the next.
+    pub fn answer(
+        &self,
+        request: &HttpRequest,
+        conditions: &ReadConditions,
+        prefer: Prefer,
+    ) -> Result<HttpResponse, Problem> {
+        let mut response = match conditions.not_modified(&self.validators)? {
+            Some(mut not_modified) => not_modified.finish(),
+            None => {
+                let mut response = HttpResponse::Ok();
+                self.validators.set_on(&mut response).content_type(mime::APPLICATION_JSON).body(self.body.clone())
+            }
+        };
+        let headers = response.headers_mut();
+        if let Ok(links) = HeaderValue::from_str(&links(request, self.next_cursor.as_deref())) {
+            headers.insert(header::LINK, links);
+        }
+        prefer.acknowledge(headers);
+        add_vary(headers, "Prefer");
+        Ok(response)
+    }
 }
 
 /// `Link` (RFC 8288), with the request's own parameters but for the cursor.

@@ -6,13 +6,19 @@ use utoipa::openapi::{ObjectBuilder, Type};
 use super::query::{Parameters, query_parameter};
 
 /// The fields to send. `id` is always sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Selection(Option<Vec<&'static str>>);
 
 impl Selection {
     /// Takes the parameter `fields`, which may have these names.
     pub fn read(parameters: &mut Parameters, known: &[&'static str]) -> Self {
         Self(parameters.names("fields", known))
+    }
+
+    /// Whether nothing was left out, as nothing in particular was asked for.
+    #[must_use]
+    pub const fn is_everything(&self) -> bool {
+        self.0.is_none()
     }
 
     /// Whether to send this field.

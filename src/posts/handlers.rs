@@ -5,6 +5,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::list::{PostList, PostSelection};
+use super::reads::{PageKey, Reads};
 use super::{NewPost, Post, PostItem, PostMergePatch, PostPage, PostReplacement, PostState, Scope, store};
 use crate::auth::{Author, Caller, Role};
 use crate::db::{Db, DbConnection};
@@ -12,7 +13,6 @@ use crate::http::conditional::{ReadConditions, WriteConditions};
 use crate::http::cursor::CursorKeys;
 use crate::http::idempotency::{Answer, IdempotencyKey};
 use crate::http::json::JsonBody;
-use crate::http::page;
 use crate::http::patch::{JsonPatch, Patch};
 use crate::http::path::Id;
 use crate::http::prefer::Prefer;
@@ -46,7 +46,7 @@ use crate::http::responses::{
 pub async fn list_posts(
     caller: Caller,
     request: HttpRequest,
-    db: Data<Db>,
+    reads: Data<Reads>,
     cursors: Data<CursorKeys>,
     prefer: Prefer,
     conditions: ReadConditions,
@@ -55,18 +55,8 @@ pub async fn list_posts(
     let name = list.name()?;
     let after = list.page.position(&cursors, &name)?;
     let scope = Scope::of(caller.identity());
-    let read = db.read(move |connection| {
-        let mut posts = store::list(connection, scope, &list, after.as_ref())?;
-        let total = prefer.count.then(|| store::count(connection, scope, &list.filter)).transpose()?;
-        let next = list.page.cut(&mut posts).map(|last| list.position_of(last));
-        // Here and not on a worker: to look for hits takes a while where texts are long.
-        let items = posts.into_iter().map(|post| list.item(post)).collect();
-        Ok::<_, Problem>((items, next, total))
-    });
-    let (items, next, total) = read.await?;
-    let next_cursor = next.map(|position| cursors.seal(&name, &position)).transpose()?;
-    let page = PostPage { items, next_cursor, total };
-    let mut response = page::answer(&request, &conditions, prefer, &page, page.next_cursor.as_deref())?;
+    let page = reads.page(PageKey { scope, list, name, after, with_total: prefer.count }).await?;
+    let mut response = page.answer(&request, &conditions, prefer)?;
     response.headers_mut().insert(header::CACHE_CONTROL, cache_control(scope == Scope::Published));
     Ok(response)
 }
@@ -122,20 +112,24 @@ pub async fn create_post(
 pub async fn get_post(
     caller: Caller,
     request: HttpRequest,
-    db: Data<Db>,
+    reads: Data<Reads>,
     Id(id): Id,
     conditions: ReadConditions,
 ) -> Result<HttpResponse, Problem> {
     let PostSelection(selection) = PostSelection::read(Parameters::of(&request))?;
-    let scope = Scope::of(caller.identity());
-    let post = db.read(move |connection| existing(store::find(connection, scope, id)?)).await?;
+    let stored = reads.post(Scope::of(caller.identity()), id).await?;
+    let post = &stored.post;
     let validators = post.validators().in_variant(selection.variant());
     let cache_control = (header::CACHE_CONTROL, cache_control(post.published));
     if let Some(mut not_modified) = conditions.not_modified(&validators)? {
         return Ok(not_modified.insert_header(cache_control).finish());
     }
     let mut response = HttpResponse::Ok();
-    Ok(validators.set_on(response.insert_header(cache_control)).json(PostItem::of(post, &selection)))
+    validators.set_on(response.insert_header(cache_control));
+    if selection.is_everything() {
+        return Ok(response.content_type(mime::APPLICATION_JSON).body(stored.json()?));
+    }
+    Ok(response.json(PostItem::of(post.clone(), &selection)))
 }
 
 /// Replace a post

@@ -37,7 +37,7 @@ const SORTS: [(&str, Sort); 8] = [
 ];
 
 /// A request for a page of posts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct PostList {
     /// Which posts.
     pub(super) filter: Filter,
@@ -59,7 +59,7 @@ pub(super) enum Content {
 }
 
 /// Which posts; those that fit all of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
 pub(super) struct Filter {
     pub(super) author: Option<String>,
     pub(super) published: Option<bool>,
@@ -69,7 +69,7 @@ pub(super) struct Filter {
 }
 
 /// Which posts come first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
 pub(super) enum Order {
     By(Sort),
     /// Those that fit the query best; see [`Rank`].
@@ -77,7 +77,7 @@ pub(super) enum Order {
 }
 
 /// From when to when.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub(super) struct Period {
     pub(super) gte: Option<Timestamp>,
     pub(super) gt: Option<Timestamp>,
@@ -86,13 +86,13 @@ pub(super) struct Period {
 }
 
 /// An order; posts with equal keys are ordered by id, in the same direction.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub(super) struct Sort {
     pub(super) key: Key,
     pub(super) descending: bool,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub(super) enum Key {
     CreatedOn,
     UpdatedOn,
@@ -101,7 +101,7 @@ pub(super) enum Key {
 }
 
 /// A post's place in an order: its key, and its id.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub(super) enum Position {
     CreatedOn(Timestamp, i64),
     UpdatedOn(Timestamp, i64),

@@ -3,6 +3,7 @@
 mod excerpt;
 mod handlers;
 mod list;
+mod reads;
 pub mod search;
 mod store;
 
@@ -26,6 +27,7 @@ use crate::search::Highlights;
 
 pub use handlers::*;
 pub use list::PostList;
+pub use reads::Reads;
 pub use search::index_missing_posts;
 
 const TITLE: Text = Text { min: 1, max: 255, blank: false };
@@ -138,7 +140,7 @@ pub struct PostPage {
 pub struct PostState(#[expect(dead_code, reason = "the document's")] Post);
 
 /// Which posts a caller may see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Scope {
     /// Those that everybody may see.
     Published,

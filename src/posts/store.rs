@@ -214,9 +214,14 @@ fn beyond(position: &Position, descending: bool) -> Condition<'_> {
     }
 }
 
-pub(super) fn find(connection: &mut DbConnection, scope: Scope, id: i64) -> QueryResult<Option<Post>> {
-    let post: Option<Post> = posts::table.find(id).first(connection).optional()?;
-    Ok(post.filter(|post| scope.covers(post)))
+/// Those of the posts with these ids that there are, whoever may see them.
+pub(super) fn find_all(connection: &mut DbConnection, ids: &[i64]) -> QueryResult<Vec<Post>> {
+    let posts = posts::table.filter(posts::id.eq_any(ids));
+    match connection {
+        // As one array, so that the statement is the same for any number and stays prepared.
+        DbConnection::Postgres(postgres) => posts.load(postgres),
+        DbConnection::Sqlite(sqlite) => posts.load(sqlite),
+    }
 }
 
 /// Finds a post and keeps others from changing it until the transaction ends.

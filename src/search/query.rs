@@ -11,14 +11,14 @@ pub const LENGTH_MAX: usize = 500;
 const WORDS_MAX: usize = 32;
 
 /// What a search asks for: at least one term to find, and terms that must not be there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
 pub struct Query {
     found: Vec<Term>,
     excluded: Vec<Term>,
 }
 
 /// A word, or a phrase: words that follow one another within one field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
 pub struct Term(String);
 
 /// Why a text is no query.
@@ -49,7 +49,7 @@ impl InvalidQuery {
 
 /// How well a post matches. Within a rank the newest post comes first, so that the order of two posts depends on
 /// nothing but these two, whatever is written meanwhile.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Rank {
     /// The title has all terms.
     AllInTitle,

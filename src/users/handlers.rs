@@ -12,7 +12,7 @@ use crate::http::conditional::{ReadConditions, WriteConditions};
 use crate::http::cursor::CursorKeys;
 use crate::http::idempotency::{Answer, IdempotencyKey};
 use crate::http::json::JsonBody;
-use crate::http::page::{self, PageRequest};
+use crate::http::page::{PageRequest, RenderedPage};
 use crate::http::patch::{JsonPatch, Patch};
 use crate::http::path::Id;
 use crate::http::prefer::Prefer;
@@ -66,7 +66,7 @@ pub async fn list_users(
     let (mut items, total) = read.await?;
     let next_cursor = list.cut(&mut items).map(|last| cursors.seal(LIST_NAME, &last.id)).transpose()?;
     let page = UserPage { items, next_cursor, total };
-    page::answer(&request, &conditions, prefer, &page, page.next_cursor.as_deref())
+    RenderedPage::of(&page, page.next_cursor.clone())?.answer(&request, &conditions, prefer)
 }
 
 /// Create a user

@@ -1,0 +1,203 @@
+//! The read lane: batches that form by themselves.
+//!
+//! What many callers ask at once is asked of the database together. A few threads, each of them one query after the
+//! other, take all that waits (up to a bound) and answer it with one query. There is no timer and no window: alone, a
+//! request runs at once; under load, a batch is what has piled up while the query before it ran. Equal keys share a row.
+//!
+//! **No answer is older than its request.** A request joins a query that has not begun, never one that has: it is taken
+//! from the queue before the query is sent, and nobody can add to what was taken. So an answer is as fresh as the
+//! request's own query would have been; there is nothing to invalidate, on however many servers.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
+use std::hash::Hash;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use metrics::{Counter, Histogram, counter, histogram};
+use tokio::sync::oneshot;
+
+use super::Error;
+use super::queue::Queue;
+use super::sync::{Arc, spawn};
+
+/// How a batcher is to work.
+#[derive(Clone, Copy, Debug)]
+pub struct Lane {
+    /// Its name, for threads and metrics.
+    pub name: &'static str,
+    /// How many queries may run at once, each on a thread and a connection of its own.
+    pub threads: usize,
+    /// The most keys that one query asks for.
+    pub batch: usize,
+    /// The most requests that may wait; further ones are refused.
+    pub waiting: usize,
+}
+
+/// Answers requests for what is found by a key, many with one query. Dropped, it ends its threads.
+pub struct Batcher<K, V> {
+    queue: Arc<Queue<Request<K, V>>>,
+    lane: Lane,
+    timeout: Duration,
+    refused: Counter,
+}
+
+struct Request<K, V> {
+    key: K,
+    answer: Answer<V>,
+}
+
+type Answer<V> = oneshot::Sender<Result<Option<V>, Error>>;
+
+/// What one query asks for, and who waits for it.
+type Batch<K, V> = HashMap<K, Vec<Answer<V>>>;
+
+impl<K, V> Batcher<K, V>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Clone + Send + 'static,
+{
+    /// Starts the threads. `query` finds what it can of the keys that it is given, each of them different.
+    pub(super) fn start<F>(lane: Lane, timeout: Duration, query: F) -> io::Result<Self>
+    where
+        F: Fn(&[K]) -> Result<HashMap<K, V>, Error> + Send + Sync + 'static,
+    {
+        let queue = Arc::new(Queue::new(lane.waiting));
+        let refused = counter!("posts_db_requests_refused_total", "lane" => lane.name);
+        // Before the threads: should one of them not start, this ends those that did.
+        let batcher = Self { queue: Arc::clone(&queue), lane, timeout, refused };
+        let query = Arc::new(query);
+        for _ in 0..lane.threads {
+            let (queue, query) = (Arc::clone(&queue), Arc::clone(&query));
+            let sizes = histogram!("posts_db_batch_size", "lane" => lane.name);
+            spawn(lane.name, move || serve(&queue, lane.batch, &*query, &sizes))?;
+        }
+        Ok(batcher)
+    }
+
+    /// What the key stands for, at this moment or later; `None` where there is nothing.
+    ///
+    /// Refuses at once where as many wait as may. Who no longer waits for the future costs nothing: its key is left out.
+    pub async fn get(&self, key: K) -> Result<Option<V>, Error> {
+        match tokio::time::timeout(self.timeout, self.ask(key)?).await {
+            Ok(Ok(answer)) => answer,
+            // The thread that had it is gone, as none ever is before its batch is answered.
+            Ok(Err(_)) => Err(Error::Panicked),
+            Err(_elapsed) => Err(Error::Timeout),
+        }
+    }
+
+    fn ask(&self, key: K) -> Result<oneshot::Receiver<Result<Option<V>, Error>>, Error> {
+        let (answer, answered) = oneshot::channel();
+        if self.queue.push(Request { key, answer }).is_err() {
+            self.refused.increment(1);
+            return Err(Error::Overloaded);
+        }
+        Ok(answered)
+    }
+}
+
+impl<K, V> Drop for Batcher<K, V> {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl<K, V> std::fmt::Debug for Batcher<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batcher").field("lane", &self.lane).field("waiting", &self.queue.len()).finish()
+    }
+}
+
+/// What a thread does: one query after the other, until the queue is closed.
+fn serve<K, V>(
+    queue: &Queue<Request<K, V>>,
+    batch_max: usize,
+    query: &dyn Fn(&[K]) -> Result<HashMap<K, V>, Error>,
+    sizes: &Histogram,
+) where
+    K: Clone + Eq + Hash,
+    V: Clone,
+{
+    while let Some(taken) = queue.take(|waiting| pick(waiting, batch_max)) {
+        let batch = match taken {
+            Taken::All(requests) => group(requests),
+            Taken::Some(batch) => batch,
+        };
+        if batch.is_empty() {
+            continue;
+        }
+        let keys: Vec<K> = batch.keys().cloned().collect();
+        #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
+        sizes.record(keys.len() as f64);
+        // A panic is the batch's, and not the lane's: the connection is thrown away as it passes.
+        let found = catch_unwind(AssertUnwindSafe(|| query(&keys))).unwrap_or(Err(Error::Panicked));
+        answer(batch, found);
+    }
+}
+
+/// What was taken from the queue under its lock.
+enum Taken<K, V> {
+    All(VecDeque<Request<K, V>>),
+    Some(Batch<K, V>),
+}
+
+/// Takes all that waits where that can be no more than one query asks for. Else the first keys, with everybody who waits
+/// for one of them.
+fn pick<K: Eq + Hash, V>(waiting: &mut VecDeque<Request<K, V>>, batch_max: usize) -> Taken<K, V> {
+    if waiting.len() <= batch_max {
+        return Taken::All(std::mem::take(waiting));
+    }
+    let mut batch = Batch::new();
+    let mut left = VecDeque::with_capacity(waiting.len());
+    for request in waiting.drain(..) {
+        if let Some(request) = join(&mut batch, request, batch_max) {
+            left.push_back(request);
+        }
+    }
+    *waiting = left;
+    Taken::Some(batch)
+}
+
+fn group<K: Eq + Hash, V>(requests: VecDeque<Request<K, V>>) -> Batch<K, V> {
+    let mut batch = Batch::with_capacity(requests.len());
+    for request in requests {
+        join(&mut batch, request, usize::MAX);
+    }
+    batch
+}
+
+/// Adds a request to a batch, or gives it back where that is full. Who no longer waits is left out.
+fn join<K: Eq + Hash, V>(batch: &mut Batch<K, V>, request: Request<K, V>, max: usize) -> Option<Request<K, V>> {
+    let Request { key, answer } = request;
+    if answer.is_closed() {
+        return None;
+    }
+    let is_full = batch.len() >= max;
+    match batch.entry(key) {
+        Entry::Occupied(mut same) => same.get_mut().push(answer),
+        Entry::Vacant(other) if is_full => return Some(Request { key: other.into_key(), answer }),
+        Entry::Vacant(new) => drop(new.insert(vec![answer])),
+    }
+    None
+}
+
+/// Gives everybody what was found. Who has gone meanwhile gets nothing, which is no fault.
+fn answer<K: Eq + Hash, V: Clone>(batch: Batch<K, V>, found: Result<HashMap<K, V>, Error>) {
+    match found {
+        Ok(mut found) => {
+            for (key, answers) in batch {
+                let value = found.remove(&key);
+                for answer in answers {
+                    drop(answer.send(Ok(value.clone())));
+                }
+            }
+        }
+        Err(error) => {
+            for answer in batch.into_values().flatten() {
+                drop(answer.send(Err(error.clone())));
+            }
+        }
+    }
+}
