@@ -73,6 +73,9 @@ impl Server {
     /// same, answers 503, and serves when it comes.
     pub async fn build(config: Config) -> Result<Self, StartError> {
         let metrics = Metrics::install();
+        if let Some(metrics) = metrics.clone() {
+            tokio::spawn(metrics.keep_up());
+        }
         let db = Db::new(config.database.clone());
         let auth = Data::new(Auth::start(config.auth.clone(), &db).map_err(StartError::Threads)?);
         let cursors = CursorKeys::new(config.auth.keys.derive("posts cursors")).map_err(|_| StartError::Keys)?;

@@ -19,7 +19,7 @@ use metrics::{Counter, Histogram, counter, histogram};
 use tokio::sync::oneshot;
 
 use super::Error;
-use super::queue::Queue;
+use super::queue::{Queue, Wake};
 use super::sync::{Arc, spawn};
 
 /// How a batcher is to work.
@@ -48,6 +48,15 @@ struct Request<K, V> {
     answer: Answer<V>,
 }
 
+/// A request that is in the queue: where its answer comes, and, of the first, what wakes a thread.
+struct Asked<K, V> {
+    answered: oneshot::Receiver<Result<Option<V>, Error>>,
+    wake: Option<Wake<Request<K, V>>>,
+}
+
+/// What a query found.
+type Found<K, V> = Result<HashMap<K, V>, Error>;
+
 type Answer<V> = oneshot::Sender<Result<Option<V>, Error>>;
 
 /// What one query asks for, and who waits for it.
@@ -61,7 +70,7 @@ where
     /// Starts the threads. `query` finds what it can of the keys that it is given, each of them different.
     pub(super) fn start<F>(lane: Lane, timeout: Duration, query: F) -> io::Result<Self>
     where
-        F: Fn(&[K]) -> Result<HashMap<K, V>, Error> + Send + Sync + 'static,
+        F: Fn(&[K]) -> Found<K, V> + Send + Sync + 'static,
     {
         let queue = Arc::new(Queue::new(lane.waiting));
         let refused = counter!("posts_db_requests_refused_total", "lane" => lane.name);
@@ -80,7 +89,12 @@ where
     ///
     /// Refuses at once where as many wait as may. Who no longer waits for the future costs nothing: its key is left out.
     pub async fn get(&self, key: K) -> Result<Option<V>, Error> {
-        match tokio::time::timeout(self.timeout, self.ask(key)?).await {
+        let Asked { answered, wake } = self.ask(key)?;
+        if let Some(wake) = wake {
+            // This worker first reads what else has arrived at it, so that it goes along.
+            tokio::spawn(async move { drop(wake) });
+        }
+        match tokio::time::timeout(self.timeout, answered).await {
             Ok(Ok(answer)) => answer,
             // The thread that had it is gone, as none ever is before its batch is answered.
             Ok(Err(_)) => Err(Error::Panicked),
@@ -88,13 +102,14 @@ where
         }
     }
 
-    fn ask(&self, key: K) -> Result<oneshot::Receiver<Result<Option<V>, Error>>, Error> {
+    /// Puts the key into the queue.
+    fn ask(&self, key: K) -> Result<Asked<K, V>, Error> {
         let (answer, answered) = oneshot::channel();
-        if self.queue.push(Request { key, answer }).is_err() {
+        let pushed = self.queue.push(Request { key, answer }).map_err(|_refused| {
             self.refused.increment(1);
-            return Err(Error::Overloaded);
-        }
-        Ok(answered)
+            Error::Overloaded
+        });
+        Ok(Asked { answered, wake: pushed? })
     }
 }
 
@@ -106,17 +121,13 @@ impl<K, V> Drop for Batcher<K, V> {
 
 impl<K, V> std::fmt::Debug for Batcher<K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batcher").field("lane", &self.lane).field("waiting", &self.queue.len()).finish()
+        f.debug_struct("Batcher").field("lane", &self.lane).finish_non_exhaustive()
     }
 }
 
 /// What a thread does: one query after the other, until the queue is closed.
-fn serve<K, V>(
-    queue: &Queue<Request<K, V>>,
-    batch_max: usize,
-    query: &dyn Fn(&[K]) -> Result<HashMap<K, V>, Error>,
-    sizes: &Histogram,
-) where
+fn serve<K, V>(queue: &Queue<Request<K, V>>, batch_max: usize, query: &impl Fn(&[K]) -> Found<K, V>, sizes: &Histogram)
+where
     K: Clone + Eq + Hash,
     V: Clone,
 {
@@ -184,7 +195,7 @@ fn join<K: Eq + Hash, V>(batch: &mut Batch<K, V>, request: Request<K, V>, max: u
 }
 
 /// Gives everybody what was found. Who has gone meanwhile gets nothing, which is no fault.
-fn answer<K: Eq + Hash, V: Clone>(batch: Batch<K, V>, found: Result<HashMap<K, V>, Error>) {
+fn answer<K: Eq + Hash, V: Clone>(batch: Batch<K, V>, found: Found<K, V>) {
     match found {
         Ok(mut found) => {
             for (key, answers) in batch {

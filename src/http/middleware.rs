@@ -9,17 +9,17 @@ use std::time::Instant;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::Error;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _};
 use futures_util::FutureExt as _;
-use metrics::{counter, histogram};
 
 use super::client;
 use super::conditional::tag_coding;
 use super::problem::{self, Code, Problem};
+use super::series;
 use super::unread::HeldBody;
 
 /// The header that carries a request's id, both ways.
@@ -88,19 +88,17 @@ pub async fn observe(
     complete_headers(response.response_mut(), &request_id, draining);
 
     let route = response.request().match_pattern().unwrap_or_else(|| "(none)".to_owned());
-    let status = response.status().as_u16();
-    let seconds = started.elapsed().as_secs_f64();
-    let duration_ms = (seconds * 1e6).round() / 1e3;
-    if response.status().is_server_error() {
+    let status = response.status();
+    let duration = started.elapsed();
+    series::count(&route, &method, status, duration);
+    let (status, is_fault) = (status.as_u16(), status.is_server_error());
+    let duration_ms = (duration.as_secs_f64() * 1e6).round() / 1e3;
+    if is_fault {
         let cause = cause.map(|Cause(cause)| cause);
         tracing::error!(id = request_id, client, %method, route, status, duration_ms, cause, "request");
     } else {
         tracing::info!(id = request_id, client, %method, route, status, duration_ms, "request");
     }
-    let method = method_label(&method);
-    counter!("posts_http_requests_total", "route" => route.clone(), "method" => method, "status" => status.to_string())
-        .increment(1);
-    histogram!("posts_http_request_duration_seconds", "route" => route, "method" => method).record(seconds);
     Ok(match held {
         Some(held) => held.until_sent(response),
         None => response,
@@ -214,33 +212,24 @@ fn set_default(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
 }
 
 /// One `Vary` with each name once, however many layers had a say.
-pub(super) fn add_vary(headers: &mut HeaderMap, name: &str) {
-    let mut names: Vec<String> = Vec::new();
-    let said = headers.get_all(header::VARY).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    for name in said.chain([name]).map(str::trim) {
-        if !name.is_empty() && !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            names.push(name.to_owned());
+pub(super) fn add_vary(headers: &mut HeaderMap, name: &'static str) {
+    let mut said = headers.get_all(header::VARY).filter_map(|value| value.to_str().ok());
+    let Some(first) = said.next() else {
+        headers.insert(header::VARY, HeaderValue::from_static(name));
+        return;
+    };
+    let mut names = String::from(first);
+    for next in said.flat_map(|value| value.split(',')).chain([name]).map(str::trim) {
+        if !names.split(',').any(|known| known.trim().eq_ignore_ascii_case(next)) {
+            names.push_str(", ");
+            names.push_str(next);
         }
     }
-    if let Ok(value) = HeaderValue::from_str(&names.join(", ")) {
+    if let Ok(value) = HeaderValue::from_str(&names) {
         headers.insert(header::VARY, value);
     }
 }
 
 fn header_size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
-}
-
-/// The method, one of few: a metric's labels must not be the caller's to invent.
-fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    }
 }

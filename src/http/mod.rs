@@ -18,6 +18,7 @@ pub mod query;
 pub mod responses;
 pub mod schema;
 pub mod selection;
+mod series;
 mod unread;
 
 /// The largest integer that every JSON client reads exactly: 2^53 − 1 (RFC 8259 §6).

@@ -101,12 +101,11 @@ impl RenderedPage {
         conditions: &ReadConditions,
         prefer: Prefer,
     ) -> Result<HttpResponse, Problem> {
-        let mut response = match conditions.not_modified(&self.validators)? {
-            Some(mut not_modified) => not_modified.finish(),
-            None => {
-                let mut response = HttpResponse::Ok();
-                self.validators.set_on(&mut response).content_type(mime::APPLICATION_JSON).body(self.body.clone())
-            }
+        let mut response = if let Some(mut not_modified) = conditions.not_modified(&self.validators)? {
+            not_modified.finish()
+        } else {
+            let mut response = HttpResponse::Ok();
+            self.validators.set_on(&mut response).content_type(mime::APPLICATION_JSON).body(self.body.clone())
         };
         let headers = response.headers_mut();
         if let Ok(links) = HeaderValue::from_str(&links(request, self.next_cursor.as_deref())) {
