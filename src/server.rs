@@ -28,6 +28,10 @@ use crate::{openapi, posts, routes};
 /// How long to wait before the database is tried again, while it cannot be reached.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long a connection may be idle. Longer than balancers keep theirs, a minute as a rule: who closes first never sends a
+/// request into a connection that the other is just closing. When the server stops, idle ones are closed at once.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -139,6 +143,7 @@ impl Server {
                 .wrap(from_fn(observe))
         })
         .client_request_timeout(head_timeout)
+        .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(grace.as_secs())
         .disable_signals()
         .shutdown_signal(signal)
