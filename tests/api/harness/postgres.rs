@@ -39,9 +39,8 @@ impl Server {
             let (address, query) = url.split_once('?').unwrap_or((&url, ""));
             let before_name = address.rsplit_once('/').expect("TEST_DATABASE_URL names a database").0;
             Self::new(format!("{before_name}/"), format!("?{query}"), None)
-        } else if let Some(cluster) = Cluster::start() {
-            let socket = cluster.folder.display().to_string().replace('/', "%2F");
-            Self::new("postgres:///".to_owned(), format!("?host={socket}&user=postgres"), Some(cluster))
+        } else if let Some(cluster) = Cluster::start(FAST_AND_FORGETFUL) {
+            Self::new("postgres:///".to_owned(), cluster.parameters(), Some(cluster))
         } else {
             assert!(std::env::var("CI").is_err(), "there is no PostgreSQL, and under CI there must be");
             return None;
@@ -98,13 +97,23 @@ impl Server {
 
 /// A cluster in a temporary folder, on a Unix socket there. It ends when this process does, however that ends: the
 /// shell that started it reads from a pipe of ours, and stops it at the pipe's end.
-struct Cluster {
-    folder: PathBuf,
+pub struct Cluster {
+    pub folder: PathBuf,
     _guard: Child,
 }
 
+/// Nothing has to survive a test.
+const FAST_AND_FORGETFUL: &str = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off";
+
 impl Cluster {
-    fn start() -> Option<Self> {
+    /// The end of a URL that leads to it.
+    pub fn parameters(&self) -> String {
+        let socket = self.folder.display().to_string().replace('/', "%2F");
+        format!("?host={socket}&user=postgres")
+    }
+
+    /// Starts one with these settings, where PostgreSQL is installed.
+    pub fn start(settings: &str) -> Option<Self> {
         let binaries = binaries()?;
         // `initdb` refuses root.
         let user = is_root().then(ordinary_user);
@@ -139,11 +148,10 @@ impl Cluster {
         assert!(made.is_ok_and(|status| status.success()), "initdb failed in {}", folder.display());
         let guard = as_user(Path::new("/bin/sh"))
             .arg("-c")
-            .arg(
-                "\"$0\" -D data -k \"$1\" -c listen_addresses= -c fsync=off -c full_page_writes=off \
-                 -c synchronous_commit=off -c max_connections=300 >log 2>&1 & \
-                 read -r end; kill -QUIT $!; wait; cd /; rm -rf \"$1\"",
-            )
+            .arg(format!(
+                "\"$0\" -D data -k \"$1\" -c listen_addresses= -c max_connections=300 {settings} >log 2>&1 & \
+                 echo $! >pid; read -r end; kill -QUIT $!; wait; cd /; rm -rf \"$1\""
+            ))
             .arg(binaries.join("postgres"))
             .arg(&folder)
             .stdin(Stdio::piped())
@@ -156,7 +164,7 @@ impl Cluster {
 }
 
 /// The folder with the newest server's binaries.
-fn binaries() -> Option<PathBuf> {
+pub fn binaries() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     for root in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"] {
