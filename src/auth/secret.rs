@@ -22,7 +22,14 @@ pub struct NewKey {
 /// What is kept of this secret.
 #[must_use]
 pub fn hash(secret: &SecretString) -> Hash {
-    digest::digest(&digest::SHA256, secret.expose_secret().as_bytes()).as_ref().to_vec()
+    digest(secret.expose_secret()).to_vec()
+}
+
+/// The SHA-256 of a text.
+pub(super) fn digest(text: &str) -> [u8; digest::SHA256_OUTPUT_LEN] {
+    let mut bytes = [0; digest::SHA256_OUTPUT_LEN];
+    bytes.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    bytes
 }
 
 /// A new secret, in 43 characters that need no escaping in a URL.

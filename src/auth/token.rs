@@ -1,6 +1,8 @@
 //! Access tokens: signed, short-lived, of one kind (RFC 7519, RFC 9068). Whoever bears one is the user that it names,
 //! as long as that user stands.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
@@ -50,7 +52,7 @@ struct StrictHeader {
     kid: String,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 struct Claims {
     iss: String,
     aud: String,
@@ -60,6 +62,16 @@ struct Claims {
     iat: u64,
     /// The user's token generation, and a random number: `3.0a1b…`.
     jti: String,
+}
+
+/// The most tokens that a worker remembers.
+const REMEMBERED_MAX: usize = 4096;
+
+thread_local! {
+    /// The tokens whose signatures this worker has checked, by their hashes, with what they claim. A signature that is good
+    /// stays so, and to check one takes as long as all the rest of a request. What may change is looked at each time: whether
+    /// the token counts now, and whether its user stands. Only good tokens get here, so nobody can fill it with others.
+    static CHECKED: RefCell<HashMap<[u8; 32], Claims>> = RefCell::default();
 }
 
 impl AccessTokens {
@@ -94,19 +106,37 @@ impl AccessTokens {
 
     /// Whom the token is about, if it is one of ours and counts now. Why it does not is nobody's business.
     pub(super) fn verify(&self, token: &str) -> Option<Subject> {
+        let name = secret::digest(token);
+        let remembered = CHECKED.with_borrow(|checked| checked.get(&name).cloned());
+        let claims = remembered.or_else(|| self.check(token).inspect(|claims| remember(name, claims)))?;
+        let now = now();
+        if claims.exp + LEEWAY < now || claims.nbf.max(claims.iat) > now + LEEWAY {
+            return None;
+        }
+        let (generation, _) = claims.jti.split_once('.')?;
+        Some(Subject { user_id: number(&claims.sub)?, generation: number(generation)? })
+    }
+
+    /// What a token claims that is signed by one of our keys, for us, and counts now.
+    fn check(&self, token: &str) -> Option<Claims> {
         let (header, _) = token.split_once('.')?;
         let header: StrictHeader = serde_json::from_slice(&BASE64URL_NOPAD.decode(header.as_bytes()).ok()?).ok()?;
         if header.alg != "EdDSA" || header.typ != TYPE {
             return None;
         }
         let key = self.keys.find(&header.kid)?;
-        let claims: Claims = jsonwebtoken::decode(token, &key.public, &self.validation).ok()?.claims;
-        if claims.iat > now() + LEEWAY {
-            return None;
-        }
-        let (generation, _) = claims.jti.split_once('.')?;
-        Some(Subject { user_id: number(&claims.sub)?, generation: number(generation)? })
+        Some(jsonwebtoken::decode(token, &key.public, &self.validation).ok()?.claims)
     }
+}
+
+/// Spares this worker the next check of the same token.
+fn remember(name: [u8; 32], claims: &Claims) {
+    CHECKED.with_borrow_mut(|checked| {
+        if checked.len() >= REMEMBERED_MAX {
+            checked.clear();
+        }
+        checked.insert(name, claims.clone());
+    });
 }
 
 /// A number as tokens have it, and written in no other way: neither `01` nor `+1`.
