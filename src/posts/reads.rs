@@ -91,7 +91,11 @@ impl From<Post> for StoredPost {
 impl StoredPost {
     /// The whole post as JSON, made once for all who want it.
     pub(super) fn json(&self) -> Result<Bytes, Problem> {
-        let json = self.json.get_or_init(|| serde_json::to_vec(&self.post).map(Bytes::from));
+        let json = self.json.get_or_init(|| {
+            let mut json = Vec::with_capacity(self.post.content.as_ref().map_or(0, String::len) + 512);
+            serde_json::to_writer(&mut json, &self.post)?;
+            Ok(json.into())
+        });
         json.as_ref().cloned().map_err(|error| Problem::internal(error))
     }
 }

@@ -228,8 +228,9 @@ pub(super) fn find_all(connection: &mut DbConnection, ids: &[i64]) -> QueryResul
 pub(super) fn find_for_update(connection: &mut DbConnection, scope: Scope, id: i64) -> QueryResult<Option<Post>> {
     let post: Option<Post> = match connection {
         DbConnection::Postgres(postgres) => posts::table.find(id).for_update().first(postgres).optional()?,
-        // The transaction has held the write lock since its begin.
-        DbConnection::Sqlite(sqlite) => posts::table.find(id).first(sqlite).optional()?,
+        // The transaction has held the write lock since its begin. Not `first`: SQLite compiles a statement with a limit
+        // that is bound anew each time.
+        DbConnection::Sqlite(sqlite) => posts::table.find(id).get_result(sqlite).optional()?,
     };
     Ok(post.filter(|post| scope.covers(post)))
 }
