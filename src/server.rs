@@ -80,12 +80,13 @@ impl Server {
         if let Some(metrics) = metrics.clone() {
             tokio::spawn(metrics.keep_up());
         }
-        let db = Db::new(config.database.clone());
+        let db = Db::start(config.database.clone()).map_err(StartError::Threads)?;
         let auth = Data::new(Auth::start(config.auth.clone(), &db).map_err(StartError::Threads)?);
         let cursors = CursorKeys::new(config.auth.keys.derive("posts cursors")).map_err(|_| StartError::Keys)?;
         let cursors = Data::new(cursors);
         let reads = posts::Reads::start(&db, &cursors.clone().into_inner()).map_err(StartError::Threads)?;
         let reads = Data::new(reads);
+        let creates = Data::new(posts::Creates::start(&db).map_err(StartError::Threads)?);
         let fingerprints = FingerprintKeys::new(config.auth.keys.derive("posts request fingerprints"));
         let fingerprints = Data::new(fingerprints.ok_or(StartError::Keys)?);
         let prepared = match db.prepare().await {
@@ -125,6 +126,7 @@ impl Server {
                 .app_data(auth.clone())
                 .app_data(cursors.clone())
                 .app_data(reads.clone())
+                .app_data(creates.clone())
                 .app_data(fingerprints.clone())
                 .app_data(Data::new(body))
                 .app_data(Data::new(RequireIfMatch(config.require_if_match)))

@@ -24,7 +24,7 @@ use crate::db::Timestamp;
 /// default request timeout.
 const DURATION_BUCKETS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 
-/// Upper bounds of the buckets of batches, in keys.
+/// Upper bounds of the buckets of batches, in requests or keys.
 const BATCH_BUCKETS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 
 /// How long what was recorded may wait to be summed up.
@@ -148,9 +148,9 @@ impl Metrics {
         );
         describe_gauge!("posts_db_connections_max", "Connections that may be open to the database.");
         describe_gauge!("posts_db_connections_in_use", "Connections that requests hold.");
-        describe_gauge!("posts_db_requests_waiting", "Requests that wait for a connection.");
+        describe_gauge!("posts_db_requests_waiting", "Requests that wait for a connection, or for a lane's answer.");
+        describe_histogram!("posts_db_batch_size", "What a lane did at once: keys that a query asked for, or writes.");
         describe_counter!("posts_db_requests_refused_total", "Requests refused because too many waited, or too long.");
-        describe_histogram!("posts_db_batch_size", "How many keys a query of a read lane asked for.");
         describe_gauge!("posts_passwords_waiting", "Passwords that wait to be hashed or checked.");
         describe_counter!("posts_limits_refused_total", "Requests refused because too many like them failed.");
         let process = Collector::default();

@@ -70,7 +70,7 @@ fn role(name: &str) -> Result<Role, &'static str> {
 
 /// Runs a command on the database.
 pub(super) async fn run(command: Command, options: Options) -> Result<(), Failure> {
-    let db = Db::new(options);
+    let db = Db::start(options)?;
     db.prepare().await?;
     match command {
         Command::Create { user, role, .. } => {

@@ -15,11 +15,12 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Histogram, histogram};
 use tokio::sync::oneshot;
 
 use super::Error;
-use super::queue::{Queue, Wake};
+use super::intake::Intake;
+use super::queue::Queue;
 use super::sync::{Arc, spawn};
 
 /// How a batcher is to work.
@@ -37,21 +38,13 @@ pub struct Lane {
 
 /// Answers requests for what is found by a key, many with one query. Dropped, it ends its threads.
 pub struct Batcher<K, V> {
-    queue: Arc<Queue<Request<K, V>>>,
+    intake: Intake<Request<K, V>>,
     lane: Lane,
-    timeout: Duration,
-    refused: Counter,
 }
 
 struct Request<K, V> {
     key: K,
     answer: Answer<V>,
-}
-
-/// A request that is in the queue: where its answer comes, and, of the first, what wakes a thread.
-struct Asked<K, V> {
-    answered: oneshot::Receiver<Result<Option<V>, Error>>,
-    wake: Option<Wake<Request<K, V>>>,
 }
 
 /// What a query found.
@@ -72,50 +65,22 @@ where
     where
         F: Fn(&[K]) -> Found<K, V> + Send + Sync + 'static,
     {
-        let queue = Arc::new(Queue::new(lane.waiting));
-        let refused = counter!("posts_db_requests_refused_total", "lane" => lane.name);
         // Before the threads: should one of them not start, this ends those that did.
-        let batcher = Self { queue: Arc::clone(&queue), lane, timeout, refused };
+        let intake = Intake::new(lane.name, lane.waiting, timeout);
         let query = Arc::new(query);
         for _ in 0..lane.threads {
-            let (queue, query) = (Arc::clone(&queue), Arc::clone(&query));
+            let (queue, query) = (intake.queue(), Arc::clone(&query));
             let sizes = histogram!("posts_db_batch_size", "lane" => lane.name);
             spawn(lane.name, move || serve(&queue, lane.batch, &*query, &sizes))?;
         }
-        Ok(batcher)
+        Ok(Self { intake, lane })
     }
 
     /// What the key stands for, at this moment or later; `None` where there is nothing.
     ///
     /// Refuses at once where as many wait as may. Who no longer waits for the future costs nothing: its key is left out.
     pub async fn get(&self, key: K) -> Result<Option<V>, Error> {
-        let Asked { answered, wake } = self.ask(key)?;
-        if let Some(wake) = wake {
-            // This worker first reads what else has arrived at it, so that it goes along.
-            tokio::spawn(async move { drop(wake) });
-        }
-        match tokio::time::timeout(self.timeout, answered).await {
-            Ok(Ok(answer)) => answer,
-            // The thread that had it is gone, as none ever is before its batch is answered.
-            Ok(Err(_)) => Err(Error::Panicked),
-            Err(_elapsed) => Err(Error::Timeout),
-        }
-    }
-
-    /// Puts the key into the queue.
-    fn ask(&self, key: K) -> Result<Asked<K, V>, Error> {
-        let (answer, answered) = oneshot::channel();
-        let pushed = self.queue.push(Request { key, answer }).map_err(|_refused| {
-            self.refused.increment(1);
-            Error::Overloaded
-        });
-        Ok(Asked { answered, wake: pushed? })
-    }
-}
-
-impl<K, V> Drop for Batcher<K, V> {
-    fn drop(&mut self) {
-        self.queue.close();
+        self.intake.ask(|answer| Request { key, answer }).await?
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU32;
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -38,6 +40,9 @@ mod multi {
         Sqlite(diesel::SqliteConnection),
     }
 }
+
+/// How transactions are ended on either database.
+type Transactions = <DbConnection as diesel::Connection>::TransactionManager;
 
 /// What a pool's connections are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +108,7 @@ impl ManageConnection for Connector {
     }
 }
 
-/// A connection in a pool, and whether it met an error after which it must not go back there.
+/// A connection that is kept for the next, and whether it met an error after which it must not be.
 pub(super) struct PooledConnection {
     connection: DbConnection,
     lost: Arc<AtomicBool>,
@@ -130,7 +135,7 @@ impl PooledConnection {
         Self { connection, lost, generation }
     }
 
-    /// Whether it met an error that says that the server is gone, or can no longer write.
+    /// Whether it met an error that says that the server is gone, or can no longer write, or that it is in no known state.
     pub(super) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
     }
@@ -166,26 +171,72 @@ impl PooledConnection {
     ) -> Result<T, E> {
         match work(&mut self.connection) {
             Ok(value) => {
-                match &mut self.connection {
-                    DbConnection::Postgres(postgres) => AnsiTransactionManager::commit_transaction(postgres),
-                    DbConnection::Sqlite(sqlite) => AnsiTransactionManager::commit_transaction(sqlite),
-                }?;
+                self.commit()?;
                 Ok(value)
             }
             Err(error) => {
-                let rolled_back = match &mut self.connection {
-                    DbConnection::Postgres(postgres) => AnsiTransactionManager::rollback_transaction(postgres),
-                    DbConnection::Sqlite(sqlite) => AnsiTransactionManager::rollback_transaction(sqlite),
-                };
-                // SQLite itself rolls back on some errors, a full disk for one, and then refuses this one.
                 // The caller needs the first error; a connection that is still in a transaction leaves the pool.
-                if let Err(rollback) = rolled_back {
+                if let Err(rollback) = Transactions::rollback_transaction(&mut self.connection) {
                     tracing::debug!(error = %rollback, "a rollback failed");
                 }
                 Err(error)
             }
         }
     }
+
+    /// Does work inside the transaction that was begun, so that it can fail alone: what it did is undone when it returns
+    /// `Err` or panics, and what was done before stays.
+    ///
+    /// On some errors SQLite undoes all: see [`PooledConnection::is_in_transaction`].
+    pub(super) fn savepoint<T, E: From<QueryError> + From<Error>>(
+        &mut self,
+        work: impl FnOnce(&mut DbConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        Transactions::begin_transaction(&mut self.connection)?;
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(&mut self.connection)));
+        match outcome.unwrap_or_else(|_| Err(Error::Panicked.into())) {
+            Ok(value) => {
+                Transactions::commit_transaction(&mut self.connection)?;
+                Ok(value)
+            }
+            Err(error) => match self.roll_back_to_transaction() {
+                // Where the transaction is gone, `error` is why.
+                Err(rollback) if !is_savepoint_gone(&rollback) => {
+                    self.lost.store(true, Ordering::Relaxed);
+                    Err(rollback.into())
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Undoes what was begun inside the transaction; after a panic that may be more than the savepoint.
+    fn roll_back_to_transaction(&mut self) -> QueryResult<()> {
+        while self.depth() > 1 {
+            Transactions::rollback_transaction(&mut self.connection)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the transaction that was begun still stands, with nothing in it that should have been undone.
+    pub(super) fn is_in_transaction(&mut self) -> bool {
+        self.depth() == 1 && !self.is_lost()
+    }
+
+    /// Keeps what was done in the transaction, or undoes it where that fails.
+    pub(super) fn commit(&mut self) -> QueryResult<()> {
+        Transactions::commit_transaction(&mut self.connection)
+    }
+
+    fn depth(&mut self) -> u32 {
+        let status = Transactions::transaction_manager_status_mut(&mut self.connection);
+        status.transaction_depth().ok().flatten().map_or(0, NonZeroU32::get)
+    }
+}
+
+/// Whether a rollback failed for SQLite had rolled back all before.
+fn is_savepoint_gone(rollback: &QueryError) -> bool {
+    rollback.to_string().contains("no such savepoint")
 }
 
 impl Deref for PooledConnection {
@@ -231,7 +282,7 @@ pub(super) fn establish(url: &DatabaseUrl, timeout: Option<Duration>) -> Result<
             // The timeout first: turning on the log waits for a lock, too.
             connection
                 .batch_execute(
-                    "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+                    "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
                      PRAGMA foreign_keys = ON;",
                 )
                 .map_err(ConnectionError::CouldntSetupConfiguration)?;

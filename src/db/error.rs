@@ -25,6 +25,9 @@ pub enum Error {
     /// Another transaction held what this one needed for too long. Nothing was changed.
     #[error("the database is locked")]
     Locked(#[source] Arc<QueryError>),
+    /// It was to be committed with others, and the database undid all of it for a fault of one. Nothing was changed.
+    #[error("a write failed so that those beside it were undone, too")]
+    Undone,
     /// There is no room left to write to. Nothing was changed.
     #[error("the database's disk is full")]
     StorageFull(#[source] Arc<QueryError>),

@@ -1,15 +1,19 @@
 //! The database: the only room that knows whether PostgreSQL or SQLite is behind it.
 //!
 //! [`Db::read`] and [`Db::write`] are the doors. Each takes a permit (bounded, so that a flood is refused and
-//! not piled up), hops to the blocking pool, borrows a connection there and runs the caller's closure.
-//! [`Db::write`] is the only door to a transaction that changes something. What very many callers read goes through a
-//! lane of its own, a [`Batcher`].
+//! not piled up), hops to the blocking pool, borrows a connection there and runs the caller's closure; on SQLite, what
+//! writes goes to the one thread that does. What very many callers do goes through a lane of its own, where they share
+//! a query or a statement: what they read through a [`Batcher`], what they create through an [`Inserter`].
+//!
+//! These are the only doors to a transaction that changes something.
 //!
 //! This room knows no resource and no HTTP.
 
 mod batcher;
 mod connection;
 mod error;
+mod inserter;
+mod intake;
 pub mod migrations;
 mod pool;
 mod queue;
@@ -17,6 +21,7 @@ pub(crate) mod schema;
 mod sync;
 pub mod types;
 mod url;
+mod writer;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -28,6 +33,7 @@ use std::time::{Duration, Instant};
 pub use batcher::{Batcher, Lane};
 pub use connection::{DbConnection, try_lock};
 pub use error::Error;
+pub use inserter::Inserter;
 pub use types::Timestamp;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 
@@ -35,11 +41,16 @@ pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 pub type Backend = <DbConnection as diesel::Connection>::Backend;
 
 use connection::{Access, Connector};
+use inserter::{Alone, Together};
 use migrations::PrepareError;
 use pool::Pool;
+use writer::Writer;
 
-/// How many connections are kept for the threads of the read lanes, as long as there are more than that.
-const KEPT_FOR_LANES: usize = 8;
+/// How many connections are kept for the threads of the lanes that read, as long as there are more than that.
+const KEPT_FOR_READS: usize = 8;
+
+/// How many are kept for the threads of those that create.
+const KEPT_FOR_INSERTS: usize = 2;
 
 /// How to reach the database, and how much of it to use.
 #[derive(Clone, Debug)]
@@ -60,27 +71,34 @@ pub struct Options {
 pub struct Db {
     options: Arc<Options>,
     reads: Arc<Pool>,
-    writes: Arc<Pool>,
+    writes: Writes,
     prepared: Arc<AtomicBool>,
 }
 
+/// Where transactions are made that change something.
+#[derive(Clone, Debug)]
+enum Writes {
+    /// On PostgreSQL: each on a connection of the pool.
+    Apart(Arc<Pool>),
+    /// On SQLite: one after the other on one connection.
+    Together(Arc<Writer>),
+}
+
 impl Db {
-    /// Makes the pools. Opens no connection yet: the database may still be down.
-    #[must_use]
-    pub fn new(options: Options) -> Self {
+    /// Makes the pool, and on SQLite starts the thread that writes. Opens no connection yet: the database may still be
+    /// down.
+    pub fn start(options: Options) -> io::Result<Self> {
+        let connector = |access| Connector::new(&options, access);
         let (reads, writes) = if options.url.is_sqlite() {
-            // SQLite has one writer at a time. One connection that all writes queue for, first come first
-            // served, beats many that wake up to find the file locked.
-            let reads =
-                Pool::new("read", options.pool_size, KEPT_FOR_LANES, Connector::new(&options, Access::ReadOnly));
-            let writes = Pool::new("write", 1, 0, Connector::new(&options, Access::ReadWrite));
-            (Arc::new(reads), Arc::new(writes))
+            let writer = Writer::start(connector(Access::ReadWrite), options.timeout)?;
+            let reads = Pool::new("read", options.pool_size, KEPT_FOR_READS, connector(Access::ReadOnly));
+            (Arc::new(reads), Writes::Together(Arc::new(writer)))
         } else {
-            let both = Pool::new("all", options.pool_size, KEPT_FOR_LANES, Connector::new(&options, Access::ReadWrite));
-            let both = Arc::new(both);
-            (Arc::clone(&both), both)
+            let kept = KEPT_FOR_READS + KEPT_FOR_INSERTS;
+            let both = Arc::new(Pool::new("all", options.pool_size, kept, connector(Access::ReadWrite)));
+            (Arc::clone(&both), Writes::Apart(both))
         };
-        Self { options: Arc::new(options), reads, writes, prepared: Arc::default() }
+        Ok(Self { options: Arc::new(options), reads, writes, prepared: Arc::default() })
     }
 
     /// Which database this is.
@@ -124,7 +142,7 @@ impl Db {
 
     /// Runs one transaction: what `work` did is kept when it returns `Ok`, and undone when it returns `Err`.
     ///
-    /// On SQLite the transaction holds the write lock from its begin, on PostgreSQL it locks rows as it
+    /// On SQLite the transaction has the write lock, and is committed with others; on PostgreSQL it locks rows as it
     /// touches them (READ COMMITTED): read what you decide by with a locking query.
     ///
     /// With [`Error::Timeout`] and [`Error::ConnectionLost`] the outcome is unknown to the caller.
@@ -134,7 +152,13 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + From<diesel::result::Error> + Send + 'static,
     {
-        self.run(&self.writes, move |pool| pool.begin()?.finish(work)).await
+        match &self.writes {
+            Writes::Apart(pool) => self.run(pool, move |pool| pool.begin()?.finish(work)).await,
+            Writes::Together(writer) => {
+                self.require_prepared()?;
+                writer.write(work).await
+            }
+        }
     }
 
     /// Starts a lane that answers many requests with one query; see [`Batcher`]. `query` is given keys that differ, and
@@ -150,6 +174,22 @@ impl Db {
             db.require_prepared()?;
             db.reads.read(|connection| query(connection, keys))
         })
+    }
+
+    /// Starts a lane that creates what many callers send with one statement; see [`Inserter`]. On SQLite, where they share
+    /// their commits anyway, there is none, and each is created `alone`.
+    ///
+    /// `together` does it with one statement, and gives for each item what came of it, in their order; `alone` does it in
+    /// a transaction.
+    pub fn inserter<N, R>(&self, lane: Lane, together: Together<N, R>, alone: Alone<N, R>) -> io::Result<Inserter<N, R>>
+    where
+        N: Send + 'static,
+        R: Send + 'static,
+    {
+        match &self.writes {
+            Writes::Apart(pool) => Inserter::start(lane, self, pool, together, alone),
+            Writes::Together(_) => Ok(Inserter::without_lane(self, alone)),
+        }
     }
 
     fn require_prepared(&self) -> Result<(), Error> {

@@ -88,6 +88,12 @@ impl Pool {
         work(&mut *self.connection()?)
     }
 
+    /// Runs one statement that changes something, outside of a transaction and never twice: where its connection is lost,
+    /// nobody knows whether it was carried out.
+    pub(super) fn once<T, E: From<Error>>(&self, work: impl FnOnce(&mut DbConnection) -> Result<T, E>) -> Result<T, E> {
+        work(&mut *self.connection()?)
+    }
+
     /// Takes a connection with a transaction begun on it. Where none can be begun, as on a dead connection or a server
     /// that has become read-only, nothing has happened yet, and a fresh connection is tried.
     pub(super) fn begin(&self) -> Result<Loan, Error> {

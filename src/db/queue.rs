@@ -77,6 +77,11 @@ impl<T> Queue<T> {
         Some(picked)
     }
 
+    /// The first that waits, if any does.
+    pub(super) fn pop(&self) -> Option<T> {
+        self.lock().waiting.pop_front()
+    }
+
     /// Lets the threads finish what waits, and then go.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;

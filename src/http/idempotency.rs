@@ -110,6 +110,12 @@ impl IdempotencyKey {
 }
 
 impl Attempt {
+    /// Whether the request has a key. One without is carried out each time that it is sent.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The first attempt's answer, where there has been one. Saves work that [`Attempt::write`] would then not use;
     /// fails, as that does, where the first attempt had another body.
     pub async fn first_answer(&self, db: &Db) -> Result<Option<Answer>, Problem> {

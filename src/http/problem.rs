@@ -385,6 +385,9 @@ impl From<db::Error> for Problem {
             db::Error::Overloaded => (Code::Unavailable, "The server has more requests than it can answer. Try again."),
             db::Error::Unreachable(_) => (Code::Unavailable, "The database cannot be reached."),
             db::Error::Locked(_) => (Code::Unavailable, "The database is busy. Nothing was changed; try again."),
+            db::Error::Undone => {
+                (Code::Unavailable, "Another write failed, and took this one with it. Nothing was changed; try again.")
+            }
             db::Error::ConnectionLost(_) | db::Error::Timeout => {
                 (Code::Unavailable, "The database gave no answer. If this was a write, it may have been carried out.")
             }

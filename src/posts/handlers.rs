@@ -4,9 +4,11 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::creates::Creates;
 use super::list::{PostList, PostSelection};
 use super::reads::{PageKey, Reads};
-use super::{NewPost, Post, PostItem, PostMergePatch, PostPage, PostReplacement, PostState, Scope, store};
+use super::store::{self, OwnedPost};
+use super::{NewPost, Post, PostItem, PostMergePatch, PostPage, PostReplacement, PostState, Scope};
 use crate::auth::{Author, Caller, Role};
 use crate::db::{Db, DbConnection};
 use crate::http::conditional::{ReadConditions, WriteConditions};
@@ -82,14 +84,19 @@ pub async fn list_posts(
 )]
 pub async fn create_post(
     caller: Author,
+    creates: Data<Creates>,
     db: Data<Db>,
     key: IdempotencyKey,
     JsonBody(body): JsonBody,
 ) -> Result<HttpResponse, Problem> {
     let attempt = key.attempt(caller.id, &body);
-    let new = NewPost::read(body)?;
-    let owner = caller.id;
-    let insert = move |connection: &mut DbConnection| Ok(store::insert(connection, owner, &new)?);
+    let (owner_id, post) = (caller.id, NewPost::read(body)?);
+    if !attempt.has_key() {
+        // Nothing is to be stored beside it, so that it may go in with others.
+        return Ok(created(&creates.create(owner_id, post).await?)?.into());
+    }
+    let post = OwnedPost { owner_id, post };
+    let insert = move |connection: &mut DbConnection| Ok(store::insert(connection, &post)?);
     Ok(attempt.write(&db, insert, created).await?.answer.into())
 }
 

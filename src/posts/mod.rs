@@ -1,5 +1,6 @@
 //! The resource `/posts`: its wire types and their rules.
 
+mod creates;
 mod excerpt;
 mod handlers;
 mod list;
@@ -25,6 +26,7 @@ use crate::http::schema::Derived;
 use crate::http::selection::Selection;
 use crate::search::Highlights;
 
+pub use creates::Creates;
 pub use handlers::*;
 pub use list::PostList;
 pub use reads::Reads;

@@ -54,12 +54,8 @@ struct Id {
 
 /// Makes a post be found by what it says now. Call it in the transaction that writes the post.
 pub(super) fn index(connection: &mut DbConnection, post: &Post) -> QueryResult<()> {
-    let words = Words {
-        post_id: post.id,
-        title: fold(&post.title),
-        author: fold(post.author.as_deref().unwrap_or_default()),
-        content: fold(post.content.as_deref().unwrap_or_default()),
-    };
+    let [title, author, content] = words_of(&post.title, post.author.as_deref(), post.content.as_deref());
+    let words = Words { post_id: post.id, title, author, content };
     match connection {
         DbConnection::Postgres(postgres) => diesel::insert_into(posts_search::table)
             .values(&words)
@@ -77,6 +73,11 @@ pub(super) fn index(connection: &mut DbConnection, post: &Post) -> QueryResult<(
         }
     }
     .map(drop)
+}
+
+/// What a post is found by, as both databases keep it: the words of its title, its author and its content.
+pub(super) fn words_of(title: &str, author: Option<&str>, content: Option<&str>) -> [String; 3] {
+    [fold(title), fold(author.unwrap_or_default()), fold(content.unwrap_or_default())]
 }
 
 /// The ids of the posts that match a query and have this rank, the highest first: at most `limit` of those below

@@ -1,8 +1,10 @@
 //! The resource's queries.
 
 use diesel::dsl::sql;
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
+use diesel::query_builder::{self, AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
 
 use super::list::{Content, Filter, Key, Order, Position, PostList, Sort};
 use super::{NewPost, Post, Scope, excerpt, search};
@@ -235,7 +237,22 @@ pub(super) fn find_for_update(connection: &mut DbConnection, scope: Scope, id: i
     Ok(post.filter(|post| scope.covers(post)))
 }
 
-pub(super) fn insert(connection: &mut DbConnection, owner_id: i64, post: &NewPost) -> QueryResult<Post> {
+/// A post to be created, and whose.
+#[derive(Debug)]
+pub(super) struct OwnedPost {
+    pub(super) owner_id: i64,
+    pub(super) post: NewPost,
+}
+
+impl OwnedPost {
+    /// How long its texts are.
+    pub(super) fn size(&self) -> usize {
+        let NewPost { title, author, content, published: _ } = &self.post;
+        title.len() + author.as_ref().map_or(0, String::len) + content.as_ref().map_or(0, String::len)
+    }
+}
+
+pub(super) fn insert(connection: &mut DbConnection, OwnedPost { owner_id, post }: &OwnedPost) -> QueryResult<Post> {
     let now = Timestamp::now();
     let post = diesel::insert_into(posts::table)
         .values((post, posts::owner_id.eq(owner_id), posts::created_on.eq(now), posts::updated_on.eq(now)))
@@ -243,6 +260,105 @@ pub(super) fn insert(connection: &mut DbConnection, owner_id: i64, post: &NewPos
         .get_result(connection)?;
     search::index(connection, &post)?;
     Ok(post)
+}
+
+/// Creates posts, on PostgreSQL with one statement, and gives them in the same order; `None` for one that was left out
+/// by a trigger of somebody else's.
+pub(super) fn insert_all(connection: &mut DbConnection, posts: &[OwnedPost]) -> QueryResult<Vec<Option<Post>>> {
+    match connection {
+        DbConnection::Postgres(postgres) => InsertAll::of(posts).load(postgres),
+        DbConnection::Sqlite(_) => posts.iter().map(|post| insert(connection, post).map(Some)).collect(),
+    }
+}
+
+/// The statement that creates posts and their words, however many. It is always the same, and so stays prepared.
+#[derive(Default)]
+struct InsertAll<'a> {
+    titles: Vec<&'a str>,
+    authors: Vec<Option<&'a str>>,
+    contents: Vec<Option<&'a str>>,
+    published: Vec<bool>,
+    owner_ids: Vec<i64>,
+    created_on: Vec<Timestamp>,
+    title_words: Vec<String>,
+    author_words: Vec<String>,
+    content_words: Vec<String>,
+}
+
+impl<'a> InsertAll<'a> {
+    fn of(posts: &'a [OwnedPost]) -> Self {
+        let mut all = Self::default();
+        for OwnedPost { owner_id, post: NewPost { title, author, content, published } } in posts {
+            let [title_words, author_words, content_words] =
+                search::words_of(title, author.as_deref(), content.as_deref());
+            all.titles.push(title);
+            all.authors.push(author.as_deref());
+            all.contents.push(content.as_deref());
+            all.published.push(*published);
+            all.owner_ids.push(*owner_id);
+            all.created_on.push(Timestamp::now());
+            all.title_words.push(title_words);
+            all.author_words.push(author_words);
+            all.content_words.push(content_words);
+        }
+        all
+    }
+}
+
+impl QueryId for InsertAll<'_> {
+    type QueryId = InsertAll<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl query_builder::Query for InsertAll<'_> {
+    type SqlType = Nullable<posts::SqlType>;
+}
+
+impl RunQueryDsl<PgConnection> for InsertAll<'_> {}
+
+impl QueryFragment<Pg> for InsertAll<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        // The ids first, so that each row that was stored is known by its own. Words of a text that a trigger changed
+        // would be others': they are left to the background.
+        out.push_sql(
+            "WITH new AS ( \
+                 SELECT nextval(pg_get_serial_sequence('posts', 'id')) AS id, sent.* FROM unnest(",
+        );
+        out.push_bind_param::<Array<Text>, _>(&self.titles)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.authors)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.contents)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Bool>, _>(&self.published)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(&self.owner_ids)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Timestamptz>, _>(&self.created_on)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Text>, _>(&self.title_words)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Text>, _>(&self.author_words)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Text>, _>(&self.content_words)?;
+        out.push_sql(
+            ") WITH ORDINALITY AS sent \
+                 (title, author, content, published, owner_id, created_on, title_words, author_words, content_words, place) \
+             ), created AS ( \
+                 INSERT INTO posts (id, title, author, content, published, owner_id, created_on, updated_on) \
+                 OVERRIDING SYSTEM VALUE \
+                 SELECT id, title, author, content, published, owner_id, created_on, created_on FROM new \
+                 RETURNING id, title, author, content, published, owner_id, created_on, updated_on, version \
+             ), indexed AS ( \
+                 INSERT INTO posts_search (post_id, title, author, content) \
+                 SELECT new.id, title_words, author_words, content_words FROM new JOIN created ON created.id = new.id \
+                 AND (created.title, created.author, created.content) \
+                     IS NOT DISTINCT FROM (new.title, new.author, new.content) \
+             ) \
+             SELECT created.* FROM new LEFT JOIN created ON created.id = new.id ORDER BY new.place",
+        );
+        Ok(())
+    }
 }
 
 /// Replaces what the post says, as its next version. Time never runs backwards for a post, also where the

@@ -36,3 +36,4 @@ mod setup;
 mod sign_in;
 mod tokens;
 mod users;
+mod writes;

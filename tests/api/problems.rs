@@ -527,7 +527,7 @@ async fn unavailable_while_another_holds_the_lock(#[values(Sqlite, Postgres)] da
     assert_eq!(answer.status, 503);
     assert_snapshot("unavailable", &answer);
     assert_discreet(&api, &answer);
-    // SQLite's one writing connection is still busy with the first: this one is refused for that.
+    // SQLite's one writing connection still waits for the lock: this one waits for that.
     let next = api.post("/posts", json!({"title": "Hello"})).await;
     next.problem("unavailable");
     assert_discreet(&api, &next);
