@@ -180,6 +180,12 @@ pub(crate) fn on_postgres(options: &Options, report: &mut Report) {
             ));
         }
     }
+    let with_words = format!(
+        "WITH created AS ({}) INSERT INTO posts_search (post_id, title, author, content) \
+         SELECT id, lower(title), lower(author), content FROM created RETURNING post_id;",
+        insert.trim_end_matches(';')
+    );
+    workloads.push(("pgbench INSERT with the words, 32".to_owned(), Box::new(pgbench(with_words, 32))));
     let inserts = pgbench(insert, 32);
     workloads.push((
         "pgbench INSERT, 32".to_owned(),

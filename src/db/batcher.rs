@@ -19,7 +19,7 @@ use metrics::{Histogram, histogram};
 use tokio::sync::oneshot;
 
 use super::Error;
-use super::intake::Intake;
+use super::intake::{Asked, Intake};
 use super::queue::Queue;
 use super::sync::{Arc, spawn};
 
@@ -50,7 +50,9 @@ struct Request<K, V> {
 /// What a query found.
 type Found<K, V> = Result<HashMap<K, V>, Error>;
 
-type Answer<V> = oneshot::Sender<Result<Option<V>, Error>>;
+type Answered<V> = Result<Option<V>, Error>;
+
+type Answer<V> = oneshot::Sender<Answered<V>>;
 
 /// What one query asks for, and who waits for it.
 type Batch<K, V> = HashMap<K, Vec<Answer<V>>>;
@@ -66,21 +68,26 @@ where
         F: Fn(&[K]) -> Found<K, V> + Send + Sync + 'static,
     {
         // Before the threads: should one of them not start, this ends those that did.
-        let intake = Intake::new(lane.name, lane.waiting, timeout);
+        let batcher = Self { intake: Intake::new(lane.name, lane.waiting, timeout), lane };
         let query = Arc::new(query);
         for _ in 0..lane.threads {
-            let (queue, query) = (intake.queue(), Arc::clone(&query));
+            let (queue, query) = (batcher.intake.queue(), Arc::clone(&query));
             let sizes = histogram!("posts_db_batch_size", "lane" => lane.name);
             spawn(lane.name, move || serve(&queue, lane.batch, &*query, &sizes))?;
         }
-        Ok(Self { intake, lane })
+        Ok(batcher)
     }
 
     /// What the key stands for, at this moment or later; `None` where there is nothing.
     ///
     /// Refuses at once where as many wait as may. Who no longer waits for the future costs nothing: its key is left out.
     pub async fn get(&self, key: K) -> Result<Option<V>, Error> {
-        self.intake.ask(|answer| Request { key, answer }).await?
+        self.intake.answer(self.ask(key)?).await?
+    }
+
+    /// Puts the key into the queue.
+    fn ask(&self, key: K) -> Result<Asked<Request<K, V>, Answered<V>>, Error> {
+        self.intake.ask(|answer| Request { key, answer })
     }
 }
 

@@ -37,11 +37,11 @@ enum Way<N, R> {
     Alone(Db, Alone<N, R>),
 }
 
-/// Creates these with one statement; `None` for what was left out.
-pub(super) type Together<N, R> = fn(&mut DbConnection, &[N]) -> QueryResult<Vec<Option<R>>>;
+/// Creates these with one statement, and gives what came of each, in their order; `None` for one that was left out.
+pub type Together<N, R> = fn(&mut DbConnection, &[N]) -> QueryResult<Vec<Option<R>>>;
 
 /// Creates one, in a transaction.
-pub(super) type Alone<N, R> = fn(&mut DbConnection, &N) -> QueryResult<R>;
+pub type Alone<N, R> = fn(&mut DbConnection, &N) -> QueryResult<R>;
 
 type Answer<R> = oneshot::Sender<Result<R, Error>>;
 
@@ -91,7 +91,7 @@ impl<N: Send + 'static, R: Send + 'static> Inserter<N, R> {
     /// [`Error::ConnectionLost`] the outcome is unknown to the caller.
     pub async fn insert(&self, item: N, size: usize) -> Result<R, Error> {
         match &self.0 {
-            Way::Together(intake) => intake.ask(|answer| Request { item, size, answer }).await?,
+            Way::Together(intake) => intake.answer(intake.ask(|answer| Request { item, size, answer })?).await?,
             Way::Alone(db, alone) => {
                 let alone = *alone;
                 db.write(move |connection| Ok(alone(connection, &item)?)).await

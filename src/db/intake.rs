@@ -17,6 +17,12 @@ pub(super) struct Intake<T> {
     refused: Counter,
 }
 
+/// A request that is in the queue: where its answer comes, and, of the first, what wakes a thread.
+pub(super) struct Asked<T, A> {
+    answered: oneshot::Receiver<A>,
+    wake: Option<Wake<T>>,
+}
+
 impl<T> Intake<T> {
     /// The intake of the lane with this name: so many requests may wait, each for so long.
     pub(super) fn new(lane: &'static str, capacity: usize, timeout: Duration) -> Self {
@@ -33,37 +39,32 @@ impl<T> Intake<T> {
         Arc::clone(&self.queue)
     }
 
-    /// Puts in the request that is to be answered through a channel, and waits for the answer. Refuses at once where as
-    /// many wait as may.
-    pub(super) async fn ask<A>(&self, request: impl FnOnce(oneshot::Sender<A>) -> T) -> Result<A, Error>
+    /// Puts in the request that is to be answered through a channel. Refuses where as many wait as may.
+    pub(super) fn ask<A>(&self, request: impl FnOnce(oneshot::Sender<A>) -> T) -> Result<Asked<T, A>, Error> {
+        let (answer, answered) = oneshot::channel();
+        let pushed = self.queue.push(request(answer)).map_err(|_refused| {
+            self.refused.increment(1);
+            Error::Overloaded
+        });
+        Ok(Asked { answered, wake: pushed? })
+    }
+
+    /// Waits for the answer.
+    pub(super) async fn answer<A>(&self, Asked { answered, wake }: Asked<T, A>) -> Result<A, Error>
     where
         T: Send + 'static,
     {
-        let (answered, wake) = self.put(request)?;
+        let _waiting = Waiting::begin(&self.waiting);
         if let Some(wake) = wake {
             // This worker first reads what else has arrived at it, so that it goes along.
             tokio::spawn(async move { drop(wake) });
         }
-        let _waiting = Waiting::begin(&self.waiting);
         match tokio::time::timeout(self.timeout, answered).await {
             Ok(Ok(answer)) => Ok(answer),
             // The thread that had it is gone, as none ever is before it has answered.
             Ok(Err(_)) => Err(Error::Panicked),
             Err(_elapsed) => Err(Error::Timeout),
         }
-    }
-
-    /// Puts in the request. Returns where its answer comes and, of the first, what wakes a thread.
-    pub(super) fn put<A>(
-        &self,
-        request: impl FnOnce(oneshot::Sender<A>) -> T,
-    ) -> Result<(oneshot::Receiver<A>, Option<Wake<T>>), Error> {
-        let (answer, answered) = oneshot::channel();
-        let pushed = self.queue.push(request(answer)).map_err(|_refused| {
-            self.refused.increment(1);
-            Error::Overloaded
-        });
-        Ok((answered, pushed?))
     }
 }
 

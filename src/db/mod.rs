@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 pub use batcher::{Batcher, Lane};
 pub use connection::{DbConnection, try_lock};
 pub use error::Error;
-pub use inserter::Inserter;
+pub use inserter::{Alone, Inserter, Together};
 pub use types::Timestamp;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 
@@ -41,7 +41,6 @@ pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 pub type Backend = <DbConnection as diesel::Connection>::Backend;
 
 use connection::{Access, Connector};
-use inserter::{Alone, Together};
 use migrations::PrepareError;
 use pool::Pool;
 use writer::Writer;

@@ -58,7 +58,9 @@ impl Writer {
         T: Send + 'static,
         E: From<Error> + From<diesel::result::Error> + Send + 'static,
     {
-        self.intake.ask(|answer| Box::new(Write { work: Some(work), outcome: None, answer }) as Box<dyn Job>).await?
+        let asked =
+            self.intake.ask(|answer| Box::new(Write { work: Some(work), outcome: None, answer }) as Box<dyn Job>)?;
+        self.intake.answer(asked).await?
     }
 }
 
