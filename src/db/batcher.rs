@@ -184,3 +184,6 @@ fn answer<K: Eq + Hash, V: Clone>(batch: Batch<K, V>, found: Found<K, V>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
