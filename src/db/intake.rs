@@ -19,8 +19,8 @@ pub(super) struct Intake<T> {
 
 /// A request that is in the queue: where its answer comes, and, of the first, what wakes a thread.
 pub(super) struct Asked<T, A> {
-    answered: oneshot::Receiver<A>,
-    wake: Option<Wake<T>>,
+    pub(super) answered: oneshot::Receiver<A>,
+    pub(super) wake: Option<Wake<T>>,
 }
 
 impl<T> Intake<T> {

@@ -43,6 +43,19 @@ where
     Arc::new(Batcher::start(lane, Duration::MAX, checked).unwrap())
 }
 
+/// Puts a key into the queue. What wakes a thread is somebody else's to drop, sooner or later.
+fn ask<K, V>(batcher: &Batcher<K, V>, key: K) -> Result<oneshot::Receiver<Result<Option<V>, Error>>, Error>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Clone + Send + 'static,
+{
+    let Asked { answered, wake } = batcher.ask(key)?;
+    if let Some(wake) = wake {
+        thread::spawn(move || drop(wake));
+    }
+    Ok(answered)
+}
+
 fn answer_of<V>(answered: Answered<V>) -> Result<Option<V>, Error> {
     block_on(answered).expect("who is not refused is answered")
 }
@@ -91,7 +104,7 @@ fn no_answer_is_older_than_its_request(#[values(1, 2)] threads: usize, #[values(
                 for number in 0..3 {
                     let key = (reader + number) % 2;
                     let acknowledged = counters.acknowledged[key].load(Ordering::SeqCst);
-                    let seen = answer_of(batcher.ask(key).unwrap()).unwrap().unwrap();
+                    let seen = answer_of(ask(&batcher, key).unwrap()).unwrap().unwrap();
                     assert!(seen >= acknowledged, "{seen} is older than {acknowledged}");
                 }
             })
@@ -114,14 +127,14 @@ fn every_request_is_answered_whoever_else_goes_away(
         let clients = (0..4).map(|client| {
             let batcher = Arc::clone(&batcher);
             thread::spawn(move || {
-                let own = batcher.ask(client).unwrap();
-                let shared = batcher.ask(MANY).unwrap();
-                let abandoned = [batcher.ask(client + 10).unwrap(), batcher.ask(MANY).unwrap()];
+                let own = ask(&batcher, client).unwrap();
+                let shared = ask(&batcher, MANY).unwrap();
+                let abandoned = [ask(&batcher, client + 10).unwrap(), ask(&batcher, MANY).unwrap()];
                 thread::yield_now();
                 drop(abandoned);
                 assert_eq!(answer_of(shared).unwrap(), Some(MANY));
                 assert_eq!(answer_of(own).unwrap(), Some(client));
-                assert_eq!(answer_of(batcher.ask(client).unwrap()).unwrap(), Some(client));
+                assert_eq!(answer_of(ask(&batcher, client).unwrap()).unwrap(), Some(client));
             })
         });
         clients.collect::<Vec<_>>().into_iter().for_each(|client| client.join().unwrap());
@@ -144,7 +157,7 @@ fn a_lane_that_is_dropped_answers_who_waits_and_ends_its_threads(
             thread::yield_now();
             Ok(echo(keys))
         });
-        let waiting: Vec<_> = (0..4).map(|key| (key, batcher.ask(key).unwrap())).collect();
+        let waiting: Vec<_> = (0..4).map(|key| (key, ask(&batcher, key).unwrap())).collect();
         drop(batcher);
         for (key, answered) in waiting {
             assert_eq!(answer_of(answered).unwrap(), Some(key));
@@ -204,7 +217,7 @@ fn held_up(batch: usize, waiting: usize) -> (Arc<Gate>, Arc<Batcher<usize, usize
             Ok(echo(keys))
         }
     });
-    let first = batcher.ask(0).unwrap();
+    let first = ask(&batcher, 0).unwrap();
     gate.wait_for_query();
     (gate, batcher, first)
 }
@@ -213,8 +226,8 @@ fn held_up(batch: usize, waiting: usize) -> (Arc<Gate>, Arc<Batcher<usize, usize
 fn who_went_away_before_the_query_is_not_asked_for() {
     in_many_orders(|| {
         let (gate, batcher, first) = held_up(MANY, MANY);
-        let wanted = batcher.ask(2).unwrap();
-        drop((batcher.ask(1).unwrap(), batcher.ask(2).unwrap()));
+        let wanted = ask(&batcher, 2).unwrap();
+        drop((ask(&batcher, 1).unwrap(), ask(&batcher, 2).unwrap()));
         gate.open();
         assert_eq!((answer_of(first).unwrap(), answer_of(wanted).unwrap()), (Some(0), Some(2)));
         assert_eq!(gate.queries(), [[0], [2]]);
@@ -227,7 +240,7 @@ fn equal_requests_that_wait_are_one_query(#[values(1, 2, MANY)] batch: usize) {
         let (gate, batcher, first) = held_up(batch, MANY);
         let askers = (0..6).map(|number| {
             let batcher = Arc::clone(&batcher);
-            thread::spawn(move || (1 + number % 2, batcher.ask(1 + number % 2).unwrap()))
+            thread::spawn(move || (1 + number % 2, ask(&batcher, 1 + number % 2).unwrap()))
         });
         let waiting: Vec<_> = askers.collect::<Vec<_>>().into_iter().map(|asker| asker.join().unwrap()).collect();
         gate.open();
@@ -246,7 +259,7 @@ fn a_full_queue_refuses() {
         let (gate, batcher, first) = held_up(MANY, 3);
         let askers = (0..5).map(|_| {
             let batcher = Arc::clone(&batcher);
-            thread::spawn(move || batcher.ask(1))
+            thread::spawn(move || ask(&batcher, 1))
         });
         let asked: Vec<_> = askers.collect::<Vec<_>>().into_iter().map(|asker| asker.join().unwrap()).collect();
         gate.open();
@@ -255,7 +268,7 @@ fn a_full_queue_refuses() {
         assert_eq!((accepted.len(), refused.len()), (3, 2));
         assert!(refused.into_iter().all(|refused| matches!(refused, Err(Error::Overloaded))));
         accepted.into_iter().for_each(|answered| assert_eq!(answer_of(answered.unwrap()).unwrap(), Some(1)));
-        assert_eq!(answer_of(batcher.ask(2).unwrap()).unwrap(), Some(2), "there is room again");
+        assert_eq!(answer_of(ask(&batcher, 2).unwrap()).unwrap(), Some(2), "there is room again");
     });
 }
 
@@ -270,7 +283,7 @@ fn a_queue_that_is_not_full_refuses_nobody(#[values(1, 2)] threads: usize, #[val
             let batcher = Arc::clone(&batcher);
             thread::spawn(move || {
                 for key in [client, 7, client] {
-                    assert_eq!(answer_of(batcher.ask(key).unwrap()).unwrap(), Some(key));
+                    assert_eq!(answer_of(ask(&batcher, key).unwrap()).unwrap(), Some(key));
                 }
             })
         });
@@ -321,7 +334,7 @@ fn an_error_or_a_panic_reaches_all_of_its_query_and_nobody_else(
         let clients = (0..3).map(|client| {
             let batcher = Arc::clone(&batcher);
             let ask = move |key| {
-                let (outcome, number) = match answer_of(batcher.ask(key).unwrap()) {
+                let (outcome, number) = match answer_of(ask(&batcher, key).unwrap()) {
                     Ok(number) => (Outcome::Found, number),
                     Err(Error::Unreachable(number)) => (Outcome::Failed, number.parse().ok()),
                     Err(Error::Panicked) => (Outcome::Panicked, None),
