@@ -5,7 +5,7 @@
 //! writes goes to the one thread that does. What very many callers do goes through a lane of its own, where they share
 //! a query or a statement: what they read through a [`Batcher`], what they create through an [`Inserter`].
 //!
-//! These are the only doors to a transaction that changes something.
+//! [`Db::write`] and the [`Inserter`] are the only doors to a transaction that changes something.
 //!
 //! This room knows no resource and no HTTP.
 

@@ -407,3 +407,23 @@ async fn what_a_trigger_makes_of_a_post_is_what_is_answered() {
     }
     assert_eq!(ids(&api.get("/posts?q=rude").await), [0; 0]);
 }
+
+/// As after a failover, where an old connection may lead to what is a standby now.
+#[tokio::test]
+async fn a_connection_that_can_write_no_more_costs_nobody_a_post() {
+    let api = start!(Postgres);
+    api.database
+        .execute(
+            "CREATE FUNCTION demote() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                 PERFORM set_config('default_transaction_read_only', 'on', false); RETURN NEW; \
+             END $$; \
+             CREATE TRIGGER demote BEFORE INSERT ON posts FOR EACH ROW WHEN (NEW.title = 'demote') \
+             EXECUTE FUNCTION demote()",
+        )
+        .unwrap();
+    for title in ["demote", "one", "demote", "two", "three"] {
+        let answer = api.post("/posts", json!({"title": title})).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+    assert_eq!(api.database.count("posts", "1 = 1"), 5);
+}

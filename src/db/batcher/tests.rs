@@ -110,7 +110,9 @@ fn no_answer_is_older_than_its_request(#[values(1, 2)] threads: usize, #[values(
             })
         });
         let all: Vec<_> = writers.chain(readers).collect();
-        all.into_iter().for_each(|one| one.join().unwrap());
+        for one in all {
+            one.join().unwrap();
+        }
     });
 }
 
@@ -267,7 +269,9 @@ fn a_full_queue_refuses() {
         let (accepted, refused): (Vec<_>, Vec<_>) = asked.into_iter().partition(Result::is_ok);
         assert_eq!((accepted.len(), refused.len()), (3, 2));
         assert!(refused.into_iter().all(|refused| matches!(refused, Err(Error::Overloaded))));
-        accepted.into_iter().for_each(|answered| assert_eq!(answer_of(answered.unwrap()).unwrap(), Some(1)));
+        for answered in accepted {
+            assert_eq!(answer_of(answered.unwrap()).unwrap(), Some(1));
+        }
         assert_eq!(answer_of(ask(&batcher, 2).unwrap()).unwrap(), Some(2), "there is room again");
     });
 }
