@@ -169,19 +169,8 @@ impl PooledConnection {
         &mut self,
         work: impl FnOnce(&mut DbConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        match work(&mut self.connection) {
-            Ok(value) => {
-                self.commit()?;
-                Ok(value)
-            }
-            Err(error) => {
-                // The caller needs the first error; a connection that is still in a transaction leaves the pool.
-                if let Err(rollback) = Transactions::rollback_transaction(&mut self.connection) {
-                    tracing::debug!(error = %rollback, "a rollback failed");
-                }
-                Err(error)
-            }
-        }
+        let outcome = work(&mut self.connection);
+        end(&mut self.connection, outcome)
     }
 
     /// Does work inside the transaction that was begun, so that it can fail alone: what it did is undone when it returns
@@ -250,6 +239,39 @@ impl Deref for PooledConnection {
 impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut DbConnection {
         &mut self.connection
+    }
+}
+
+/// Runs statements that only read and must all see one state, which is the one at the first statement's begin: what moves
+/// meanwhile from where one of them looks to where another did would be in neither.
+pub fn snapshot<T, E: From<QueryError>>(
+    connection: &mut DbConnection,
+    work: impl FnOnce(&mut DbConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    match connection {
+        DbConnection::Postgres(postgres) => {
+            AnsiTransactionManager::begin_transaction_sql(postgres, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        }
+        DbConnection::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN"),
+    }?;
+    let outcome = work(connection);
+    end(connection, outcome)
+}
+
+/// Ends a transaction: as done where that is `Ok`, else undone.
+fn end<T, E: From<QueryError>>(connection: &mut DbConnection, outcome: Result<T, E>) -> Result<T, E> {
+    match outcome {
+        Ok(value) => {
+            Transactions::commit_transaction(connection)?;
+            Ok(value)
+        }
+        Err(error) => {
+            // The caller needs the first error; a connection that is still in a transaction leaves the pool.
+            if let Err(rollback) = Transactions::rollback_transaction(connection) {
+                tracing::debug!(error = %rollback, "a rollback failed");
+            }
+            Err(error)
+        }
     }
 }
 

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use batcher::{Batcher, Lane};
-pub use connection::{DbConnection, try_lock};
+pub use connection::{DbConnection, snapshot, try_lock};
 pub use error::Error;
 pub use inserter::{Alone, Inserter, Together};
 pub use types::Timestamp;
@@ -128,8 +128,8 @@ impl Db {
         if self.read(migrations::pending).await?.is_empty() { Ok(()) } else { Err(Error::NotReady) }
     }
 
-    /// Runs statements that only read. Each sees the state at its own begin; a closure whose statements
-    /// must see the same one opens a transaction. On a connection that turns out to be dead it is run once more.
+    /// Runs statements that only read. Each sees the state at its own begin; those that must see the same one are run in
+    /// a [`snapshot`]. On a connection that turns out to be dead it is run once more.
     pub async fn read<T, E, F>(&self, work: F) -> Result<T, E>
     where
         F: Fn(&mut DbConnection) -> Result<T, E> + Send + 'static,

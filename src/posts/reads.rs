@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use actix_web::web::Bytes;
 
-use super::list::{Position, PostList};
+use super::list::{Order, Position, PostList};
 use super::{Post, PostPage, Scope, store};
 use crate::db::{self, Batcher, Db, DbConnection, Lane};
 use crate::http::cursor::CursorKeys;
@@ -107,8 +107,13 @@ fn page(
     cursors: &CursorKeys,
 ) -> Result<Result<Arc<RenderedPage>, Problem>, db::Error> {
     let PageKey { scope, list, name, after, with_total } = key;
-    let mut posts = store::list(connection, *scope, list, after.as_ref())?;
-    let total = with_total.then(|| store::count(connection, *scope, &list.filter)).transpose()?;
+    let read = |connection: &mut DbConnection| {
+        let posts = store::list(connection, *scope, list, after.as_ref())?;
+        let total = with_total.then(|| store::count(connection, *scope, &list.filter)).transpose()?;
+        Ok::<_, db::Error>((posts, total))
+    };
+    let is_one_statement = matches!(list.order, Order::By(_)) && !with_total;
+    let (mut posts, total) = if is_one_statement { read(connection)? } else { db::snapshot(connection, read)? };
     let next = list.page.cut(&mut posts).map(|last| list.position_of(last));
     let items = posts.into_iter().map(|post| list.item(post)).collect();
     let next_cursor = next.map(|position| cursors.seal(name, &position)).transpose();
