@@ -44,6 +44,9 @@ mod multi {
 /// How transactions are ended on either database.
 type Transactions = <DbConnection as diesel::Connection>::TransactionManager;
 
+/// libpq's parameter for what a server must be able to.
+const TARGET: &str = "target_session_attrs";
+
 /// What a pool's connections are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
@@ -280,8 +283,7 @@ fn end<T, E: From<QueryError>>(connection: &mut DbConnection, outcome: Result<T,
 pub(super) fn establish(url: &DatabaseUrl, timeout: Option<Duration>) -> Result<DbConnection, ConnectionError> {
     match url {
         DatabaseUrl::Postgres(url) => {
-            let url = with_defaults(url.expose_secret(), timeout);
-            let mut connection = PgConnection::establish(&url)?;
+            let mut connection = establish_on_postgres(url.expose_secret(), timeout)?;
             if let Some(timeout) = timeout {
                 // By a statement and not in the URL's `options`, which poolers refuse.
                 let milliseconds = timeout.as_millis().max(1);
@@ -313,6 +315,23 @@ pub(super) fn establish(url: &DatabaseUrl, timeout: Option<Duration>) -> Result<
     }
 }
 
+/// Connects to a server that can be written to. Where there is but one, and it is read-only and yet no standby, it can be
+/// read meanwhile. Of several, such a one may be a former primary whose successor is out of reach for a moment.
+fn establish_on_postgres(url: &str, timeout: Option<Duration>) -> Result<PgConnection, ConnectionError> {
+    let with_defaults = with_defaults(url, timeout);
+    PgConnection::establish(&with_defaults).or_else(|error| {
+        let message = error.to_string();
+        let is_of_one_server = message.matches("connection to server").count() == 1;
+        let is_read_only = is_of_one_server && message.contains("session is read-only");
+        // Migrations want to write.
+        if is_read_only && timeout.is_some() && parameter(url, TARGET).is_none() {
+            PgConnection::establish(&with_parameters(&with_defaults, &[(TARGET, "primary")]))
+        } else {
+            Err(error)
+        }
+    })
+}
+
 /// Makes the file where it is missing, for nobody else to read: it will hold the hashes of passwords. The files that
 /// SQLite puts beside it take after it.
 ///
@@ -338,7 +357,7 @@ fn with_defaults(url: &str, timeout: Option<Duration>) -> String {
         ("keepalives_interval", "10"),
         ("keepalives_count", "3"),
         ("tcp_user_timeout", unacknowledged.as_str()),
-        ("target_session_attrs", "read-write"),
+        (TARGET, "read-write"),
         ("fallback_application_name", "posts"),
     ];
     let missing: Vec<_> = defaults.into_iter().filter(|(name, _)| parameter(url, name).is_none()).collect();

@@ -1,12 +1,12 @@
 //! The main job on real input, and many clients at once.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::harness::{Database, Postgres, Sqlite, start};
+use crate::harness::{Database, Postgres, Sqlite, load_duration, start};
 
 /// Posts that people wrote, an object a line, where they lie beside the checkout.
 fn real_posts() -> Option<Vec<Value>> {
@@ -34,19 +34,13 @@ async fn real_posts_come_back_byte_for_byte(#[values(Sqlite, Postgres)] database
     }
 }
 
-/// How long to press: `POSTS_TEST_LOAD_SECONDS`, for a run by hand.
-fn duration() -> Duration {
-    let seconds = std::env::var("POSTS_TEST_LOAD_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(2))
-}
-
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_clients_at_once_see_no_error_but_a_503_that_says_when_to_come_back(
     #[values(Sqlite, Postgres)] database: Database,
 ) {
     let api = std::sync::Arc::new(start!(database));
-    let end = Instant::now() + duration();
+    let end = Instant::now() + load_duration();
     let clients = (0..64).map(|client| {
         let api = std::sync::Arc::clone(&api);
         tokio::spawn(async move {
@@ -83,7 +77,7 @@ async fn sixty_four_clients_at_once_see_no_error_but_a_503_that_says_when_to_com
     }
     #[expect(clippy::print_stdout, reason = "the figure, for a run by hand")]
     {
-        println!("{database:?}: {answered} answered, {refused} refused in {:?}", duration());
+        println!("{database:?}: {answered} answered, {refused} refused in {:?}", load_duration());
     }
     assert!(answered > 0);
 }

@@ -15,6 +15,7 @@ mod answers;
 mod api_keys;
 mod browser_sessions;
 mod conditional;
+mod connections;
 mod forgeries;
 mod idempotency;
 mod life;

@@ -12,7 +12,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use posts_api::db::{DatabaseUrl, DbConnection};
 use tempfile::TempDir;
 
-use super::{document, postgres};
+use super::{Proxy, document, postgres};
 
 const MIGRATIONS_POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 const MIGRATIONS_SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -32,10 +32,11 @@ pub struct TestDatabase {
     place: Arc<Place>,
 }
 
-/// Where it is. Removes the SQLite file's folder, or drops the PostgreSQL database.
+/// Where it is. Removes the SQLite file's folder, drops the PostgreSQL database, or ends the server that has it alone.
 enum Place {
     Folder(TempDir),
     Server { name: String },
+    ServerOfItsOwn { _server: postgres::Server },
 }
 
 impl Drop for Place {
@@ -79,6 +80,22 @@ impl TestDatabase {
         }
     }
 
+    /// A PostgreSQL server of its own, for a test that changes its settings. `None` where this machine has none installed.
+    pub fn create_on_a_server_of_its_own() -> Option<Self> {
+        let created = postgres::Server::start().map(|server| {
+            let (_, address) = server.create_database();
+            let url = DatabaseUrl::parse(&address).unwrap();
+            Self { url, address, place: Place::ServerOfItsOwn { _server: server }.into() }
+        });
+        count(Database::Postgres, created.is_some());
+        created
+    }
+
+    /// The same database, which servers reach through a proxy.
+    pub fn behind(&self, proxy: &Proxy) -> Self {
+        Self { url: proxy.url(), ..self.shared() }
+    }
+
     /// The same database, for another server on it.
     pub fn shared(&self) -> Self {
         Self { url: self.url.clone(), address: self.address.clone(), place: Arc::clone(&self.place) }
@@ -102,7 +119,9 @@ impl TestDatabase {
                 connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
                 DbConnection::Sqlite(connection)
             }
-            Place::Server { .. } => DbConnection::Postgres(diesel::PgConnection::establish(&self.address).unwrap()),
+            Place::Server { .. } | Place::ServerOfItsOwn { .. } => {
+                DbConnection::Postgres(diesel::PgConnection::establish(&self.address).unwrap())
+            }
         }
     }
 
@@ -153,7 +172,7 @@ impl TestDatabase {
                 "SELECT group_concat('quote(' || name || ')', ' || '','' || ') AS text FROM pragma_table_info('{table}')"
             ))[0]
                 .clone(),
-            Place::Server { .. } => format!("row_to_json({table})::text"),
+            Place::Server { .. } | Place::ServerOfItsOwn { .. } => format!("row_to_json({table})::text"),
         };
         self.texts(&format!("SELECT {row} AS text FROM {table}")).join("\n")
     }

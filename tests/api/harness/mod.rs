@@ -5,6 +5,7 @@ mod database;
 mod document;
 mod postgres;
 mod program;
+mod proxy;
 pub mod queries;
 mod sessions;
 mod users;
@@ -22,6 +23,7 @@ use posts_api::server::{Server, Stop};
 pub use database::Database::{self, Postgres, Sqlite};
 pub use database::TestDatabase;
 pub use program::{Program, Running};
+pub use proxy::{Cut, Proxy, Traffic};
 pub use sessions::Session;
 pub use users::{PASSWORD, SIGNING_KEY, Token, User, auth_options, now};
 pub use wire::{Answer, Connection, Request, ids, items};
@@ -183,6 +185,12 @@ fn config(database: &TestDatabase) -> Config {
         drain_delay: Duration::ZERO,
         housekeeping_period: Duration::from_hours(1),
     }
+}
+
+/// How long to press, where a test presses: `POSTS_TEST_LOAD_SECONDS`, for a run by hand.
+pub fn load_duration() -> Duration {
+    let seconds = std::env::var("POSTS_TEST_LOAD_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(2))
 }
 
 /// Waits until a condition holds, and fails when it never does.

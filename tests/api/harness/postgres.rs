@@ -35,26 +35,34 @@ pub fn server() -> Option<&'static Server> {
 
 impl Server {
     fn find() -> Option<Self> {
-        let server = if let Ok(url) = std::env::var("TEST_DATABASE_URL") {
+        if let Ok(url) = std::env::var("TEST_DATABASE_URL") {
             let (address, query) = url.split_once('?').unwrap_or((&url, ""));
             let before_name = address.rsplit_once('/').expect("TEST_DATABASE_URL names a database").0;
-            Self::new(format!("{before_name}/"), format!("?{query}"), None)
-        } else if let Some(cluster) = Cluster::start(FAST_AND_FORGETFUL) {
-            Self::new("postgres:///".to_owned(), cluster.parameters(), Some(cluster))
-        } else {
-            assert!(std::env::var("CI").is_err(), "there is no PostgreSQL, and under CI there must be");
-            return None;
-        };
-        let mut connection = server.connect_as_admin();
-        let template = &server.template;
-        connection.batch_execute(&format!("CREATE DATABASE {template} ENCODING 'UTF8' TEMPLATE template0")).unwrap();
-        posts_api::db::migrations::run(&DatabaseUrl::parse(&server.url(template)).unwrap()).unwrap();
-        Some(server)
+            return Some(Self::new(format!("{before_name}/"), format!("?{query}"), None));
+        }
+        let started = Self::start();
+        assert!(
+            started.is_some() || std::env::var("CI").is_err(),
+            "there is no PostgreSQL, and under CI there must be"
+        );
+        started
+    }
+
+    /// Starts one from the binaries that are installed, for one test alone where that changes what all databases of a
+    /// server have in common.
+    pub fn start() -> Option<Self> {
+        let cluster = Cluster::start(FAST_AND_FORGETFUL)?;
+        Some(Self::new("postgres:///".to_owned(), cluster.parameters(), Some(cluster)))
     }
 
     fn new(before_name: String, after_name: String, cluster: Option<Cluster>) -> Self {
         let template = format!("{TEMPLATE}_{}", std::process::id());
-        Self { before_name, after_name, template, copying: Mutex::new(0), _cluster: cluster }
+        let server = Self { before_name, after_name, template, copying: Mutex::new(0), _cluster: cluster };
+        let mut connection = server.connect_as_admin();
+        let template = &server.template;
+        connection.batch_execute(&format!("CREATE DATABASE {template} ENCODING 'UTF8' TEMPLATE template0")).unwrap();
+        posts_api::db::migrations::run(&DatabaseUrl::parse(&server.url(template)).unwrap()).unwrap();
+        server
     }
 
     fn url(&self, name: &str) -> String {
@@ -95,8 +103,8 @@ impl Server {
     }
 }
 
-/// A cluster in a temporary folder, on a Unix socket there. It ends when this process does, however that ends: the
-/// shell that started it reads from a pipe of ours, and stops it at the pipe's end.
+/// A cluster in a temporary folder, on a Unix socket there. It ends when this is dropped or this process ends, however
+/// that does: the shell that started it reads from a pipe of ours, and stops it at the pipe's end.
 pub struct Cluster {
     pub folder: PathBuf,
     _guard: Child,

@@ -1,0 +1,353 @@
+//! Connections to PostgreSQL that die, and a server that cannot be written to: who asks notices as little as can be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use rstest::rstest;
+use serde_json::json;
+
+use crate::harness::{
+    Answer, Api, Cut, Postgres, Proxy, Request, TestDatabase, Traffic, eventually, items, load_duration, start,
+};
+
+/// How many posts each test begins with.
+const POSTS: usize = 10;
+
+/// One request of each kind; the number says which post it is about.
+fn requests(api: &Api, number: usize) -> [Request; 6] {
+    let post = format!("/posts/{}", 1 + number % POSTS);
+    [
+        api.get(&post),
+        api.get("/posts?limit=5"),
+        api.get("/posts?q=lantern&limit=5"),
+        api.get("/users"),
+        api.post("/posts", json!({"title": "A lantern"})),
+        api.patch(&post, json!({"content": format!("Lantern {number}")})),
+    ]
+}
+
+/// Sends so many requests of each kind, those of a kind at once, after `before`.
+async fn assert_all_succeed(api: &Api, count: usize, before: impl Fn()) {
+    let mut by_kind: [Vec<Request>; 6] = Default::default();
+    for number in 0..count {
+        for (kind, request) in by_kind.iter_mut().zip(requests(api, number)) {
+            kind.push(request);
+        }
+    }
+    for kind in by_kind {
+        before();
+        for answer in join_all(kind.into_iter().map(IntoFuture::into_future)).await {
+            assert!(answer.status < 300, "{answer:?}");
+        }
+    }
+}
+
+async fn fill(api: &Api) {
+    for number in 0..POSTS {
+        api.create(json!({"title": format!("Lantern {number}"), "published": true})).await;
+    }
+}
+
+/// Opens as many connections as the pool may have.
+async fn warm(api: &Api) {
+    assert_all_succeed(api, 24, || {}).await;
+}
+
+/// Ends all of the server's sessions.
+fn terminate(database: &TestDatabase) {
+    database
+        .execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND application_name = 'posts'",
+        )
+        .unwrap();
+}
+
+#[rstest]
+#[tokio::test]
+async fn nobody_notices_that_idle_connections_were_ended(#[values(12, 60)] count: usize, #[values(4, 16)] pool: u32) {
+    let api = start!(Postgres, |config| config.database.pool_size = pool);
+    fill(&api).await;
+    for _ in 0..3 {
+        warm(&api).await;
+        assert_all_succeed(&api, count, || terminate(&api.database)).await;
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn nobody_notices_that_idle_connections_broke(
+    #[values(Cut::Closed, Cut::Reset, Cut::Unnoticed)] how: Cut,
+    #[values(12, 60)] count: usize,
+) {
+    let Some((proxy, api)) = behind_a_proxy() else { return };
+    fill(&api).await;
+    for _ in 0..3 {
+        warm(&api).await;
+        assert!(proxy.connections() > 1);
+        assert_all_succeed(&api, count, || proxy.cut(how)).await;
+    }
+}
+
+fn behind_a_proxy() -> Option<(Proxy, Api)> {
+    let database = TestDatabase::create(Postgres)?;
+    let proxy = Proxy::to(&database);
+    let api = Api::start(database.behind(&proxy), |config| config.database.pool_size = 16);
+    Some((proxy, api))
+}
+
+/// How connections end while requests are under way.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Terminated,
+    Cut(Cut),
+}
+
+/// What is known of the posts that writers wrote: of each, the last content that was acknowledged and the last that was
+/// asked for; `None` for no post.
+type Written = BTreeMap<i64, (Option<u64>, Option<u64>)>;
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_end_under_way_fail_no_read_and_lose_no_acknowledged_write(
+    #[values(End::Terminated, End::Cut(Cut::Closed), End::Cut(Cut::Reset), End::Cut(Cut::Unnoticed))] end: End,
+) {
+    let Some((proxy, api)) = behind_a_proxy() else { return };
+    fill(&api).await;
+    let api = Arc::new(api);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let reads = Arc::new(AtomicUsize::new(0));
+    let readers = (0..24).map(|number| {
+        let (api, is_over, reads) = (Arc::clone(&api), Arc::clone(&is_over), Arc::clone(&reads));
+        tokio::spawn(async move {
+            while !is_over.load(Ordering::Relaxed) {
+                let [post, list, search, users, ..] = requests(&api, number);
+                let read = [post, list, search, users].into_iter().nth(number % 4).unwrap().await;
+                assert_eq!(read.status, 200, "{read:?}");
+                reads.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    });
+    let writers = (0..8).map(|_| {
+        let (api, is_over) = (Arc::clone(&api), Arc::clone(&is_over));
+        tokio::spawn(async move { write_until(&api, &is_over).await })
+    });
+    let (readers, writers): (Vec<_>, Vec<_>) = (readers.collect(), writers.collect());
+    let mut ends = 0;
+    let until = Instant::now() + load_duration();
+    while Instant::now() < until {
+        // Longer than it takes to connect anew: a read is tried twice, not more.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        match end {
+            End::Terminated => terminate(&api.database),
+            End::Cut(how) => proxy.cut(how),
+        }
+        ends += 1;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    let mut writes = [0, 0];
+    for writer in writers {
+        let (written, answered) = writer.await.unwrap();
+        assert_written(&api, &written).await;
+        writes[0] += answered[0];
+        writes[1] += answered[1];
+    }
+    let [acknowledged, refused] = writes;
+    #[expect(clippy::print_stdout, reason = "the figures, for a run by hand")]
+    {
+        let reads = reads.load(Ordering::Relaxed);
+        println!("{end:?} {ends} times: {reads} reads; {acknowledged} writes acknowledged, {refused} not");
+    }
+    assert!(acknowledged > 0);
+}
+
+/// Creates, changes and deletes posts, one after the other. Also says how many writes were acknowledged and how many not.
+async fn write_until(api: &Api, is_over: &AtomicBool) -> (Written, [usize; 2]) {
+    let (mut written, mut count) = (Written::new(), [0, 0]);
+    let mut is_acknowledged = |answer: &Answer, status: u16| {
+        assert!([status, 503].contains(&answer.status), "{answer:?}");
+        count[usize::from(answer.status == 503)] += 1;
+        answer.status == status
+    };
+    while !is_over.load(Ordering::Relaxed) {
+        let created = api.post("/posts", json!({"title": "A lantern", "content": "0"})).await;
+        if !is_acknowledged(&created, 201) {
+            continue;
+        }
+        let id = created.json()["id"].as_i64().unwrap();
+        let path = format!("/posts/{id}");
+        let state = written.entry(id).or_insert((Some(0), Some(0)));
+        for number in 1..4 {
+            state.1 = Some(number);
+            let changed = api.patch(&path, json!({"content": number.to_string()})).await;
+            if is_acknowledged(&changed, 200) {
+                state.0 = Some(number);
+            }
+        }
+        if id % 2 == 0 {
+            state.1 = None;
+            let deleted = api.delete(&path).await;
+            if is_acknowledged(&deleted, 204) {
+                state.0 = None;
+            }
+        }
+    }
+    (written, count)
+}
+
+async fn assert_written(api: &Api, written: &Written) {
+    for (id, &(acknowledged, asked)) in written {
+        let read = api.get(&format!("/posts/{id}")).await;
+        match (acknowledged, asked) {
+            (None, _) => assert_eq!(read.status, 404, "post {id} was deleted: {read:?}"),
+            (Some(_), None) if read.status == 404 => {}
+            (Some(acknowledged), asked) => {
+                assert_eq!(read.status, 200, "post {id}: {read:?}");
+                let content: u64 = read.json()["content"].as_str().unwrap().parse().unwrap();
+                let newest = asked.unwrap_or(3);
+                assert!((acknowledged..=newest).contains(&content), "post {id}: {content}, not {acknowledged}");
+            }
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn out_of_reach_of_the_database_requests_are_refused_in_time_and_then_answered_again(
+    #[values(Traffic::Refused, Traffic::Swallowed)] traffic: Traffic,
+) {
+    let Some(database) = TestDatabase::create(Postgres) else { return };
+    let proxy = Proxy::to(&database);
+    let api = Api::start(database.behind(&proxy), |config| {
+        config.database.pool_size = 16;
+        config.database.timeout = Duration::from_secs(2);
+    });
+    fill(&api).await;
+    warm(&api).await;
+    proxy.set(traffic);
+    if traffic == Traffic::Refused {
+        proxy.cut(Cut::Reset);
+    }
+    for number in 0..3 {
+        let begun = Instant::now();
+        for refused in join_all(requests(&api, number).into_iter().map(IntoFuture::into_future)).await {
+            assert_eq!(refused.status, 503, "{refused:?}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    }
+    proxy.set(Traffic::Passes);
+    eventually("the database is reached", || async { api.get("/posts/1").await.status == 200 }).await;
+    assert_all_succeed(&api, 12, || {}).await;
+}
+
+#[tokio::test]
+async fn many_who_ask_a_database_that_is_far_away_share_the_way() {
+    let Some((proxy, api)) = behind_a_proxy() else { return };
+    fill(&api).await;
+    warm(&api).await;
+    proxy.set(Traffic::Delayed(Duration::from_millis(20)));
+    proxy.take_sent();
+    let begun = Instant::now();
+    let asked = (0..200).map(|number| api.get(&format!("/posts/{}", 1 + number % POSTS)).anonymous().into_future());
+    for answer in join_all(asked).await {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    // One after the other on both threads of the lane they would take four seconds.
+    let queries = proxy.take_sent().matches('E').count();
+    assert!(queries < 100, "{queries} queries in {:?}", begun.elapsed());
+}
+
+/// How a database becomes read-only.
+#[derive(Clone, Copy, Debug)]
+enum ReadOnly {
+    /// For sessions that are there, too, as by an operator or a host that runs out of disk.
+    AtOnce,
+    /// For new sessions, and those that were there end. Once it can be written to, those that are there still cannot.
+    ForNewSessions,
+}
+
+impl ReadOnly {
+    fn set(self, database: &TestDatabase, value: &str) {
+        let name = &database.texts("SELECT CAST(current_database() AS text) AS text")[0];
+        match self {
+            Self::AtOnce => {
+                database.execute(&format!("ALTER SYSTEM SET default_transaction_read_only = {value}")).unwrap();
+                database.execute("SELECT pg_reload_conf()").unwrap();
+            }
+            Self::ForNewSessions => {
+                let set = format!("ALTER DATABASE {name} SET default_transaction_read_only = {value}");
+                database.execute(&format!("BEGIN READ WRITE; {set}; COMMIT")).unwrap();
+                if value == "on" {
+                    terminate(database);
+                }
+            }
+        }
+    }
+
+    async fn wait_until_it_is(self, database: &TestDatabase, value: &str) {
+        let is_so =
+            || async { database.texts("SELECT current_setting('default_transaction_read_only') AS text") == [value] };
+        eventually("the setting counts", is_so).await;
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_read_only_server_is_read_on_and_written_to_again_once_it_can_be(
+    #[values(ReadOnly::AtOnce, ReadOnly::ForNewSessions)] how: ReadOnly,
+) {
+    let Some(database) = TestDatabase::create_on_a_server_of_its_own() else { return };
+    let api = Api::start(database, |config| config.database.pool_size = 16);
+    fill(&api).await;
+    for _ in 0..3 {
+        warm(&api).await;
+        how.set(&api.database, "on");
+        how.wait_until_it_is(&api.database, "on").await;
+        for _ in 0..3 {
+            let begun = Instant::now();
+            let sent = (0..12).map(|number| join_all(requests(&api, number).into_iter().map(IntoFuture::into_future)));
+            for answers in join_all(sent).await {
+                let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+                assert_eq!(statuses, [200, 200, 200, 200, 503, 503], "{answers:?}");
+            }
+            assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+            assert_eq!(api.get("/health/ready").await.status, 200);
+        }
+        how.set(&api.database, "off");
+        how.wait_until_it_is(&api.database, "off").await;
+        assert_all_succeed(&api, 12, || {}).await;
+    }
+    assert_eq!(items(&api.get("/posts?limit=1").await).len(), 1);
+}
+
+/// Bind, describe, execute, and wait: one statement that was prepared before, in one round trip.
+const ROUND_TRIP: &str = "BDES";
+
+#[tokio::test]
+async fn a_read_that_is_alone_is_one_round_trip() {
+    let Some((proxy, api)) = behind_a_proxy() else { return };
+    fill(&api).await;
+    let reads = || {
+        [
+            (api.get("/posts/1").anonymous(), 1),
+            (api.get("/posts?limit=5").anonymous(), 1),
+            // And who asks.
+            (api.get("/posts/1"), 2),
+            (api.get("/posts?limit=5"), 2),
+        ]
+    };
+    for (is_prepared, reads) in [(false, reads()), (true, reads())] {
+        for (read, trips) in reads {
+            proxy.take_sent();
+            assert_eq!(read.await.status, 200);
+            let sent = proxy.take_sent();
+            assert!(!is_prepared || sent == ROUND_TRIP.repeat(trips), "{sent}");
+        }
+    }
+}
