@@ -17,6 +17,7 @@ mod browser_sessions;
 mod conditional;
 mod connections;
 mod forgeries;
+mod freshness;
 mod idempotency;
 mod life;
 mod lists;
