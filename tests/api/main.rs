@@ -27,6 +27,7 @@ mod patches;
 mod plans;
 mod posts;
 mod problems;
+mod read_lanes;
 mod rules;
 mod schema;
 mod search;
