@@ -139,7 +139,7 @@ async fn a_query_that_panics_takes_its_connection_with_it_and_the_lane_goes_on(
 ) {
     let Some(database) = TestDatabase::create(database) else { return };
     let (timeout, url) = (Duration::from_secs(30), database.url().clone());
-    let db = Db::new(Options { url, pool_size: 1, timeout, migrate: true });
+    let db = Db::start(Options { url, pool_size: 1, timeout, migrate: true }).unwrap();
     db.prepare().await.unwrap();
     let lane = Lane { name: "test", threads: 1, batch: 8, waiting: 8 };
     let query = |connection: &mut DbConnection, keys: &[i64]| {
