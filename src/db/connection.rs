@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{
     AnsiTransactionManager, InstrumentationEvent, SimpleConnection as _, TransactionManager as _,
@@ -60,12 +60,21 @@ pub(super) struct Connector {
     url: DatabaseUrl,
     access: Access,
     timeout: Duration,
-    generation: Arc<AtomicU64>,
+    /// What times are counted from.
+    begun: Instant,
+    /// When a connection was last found lost that should have been good.
+    loss: AtomicU64,
 }
 
 impl Connector {
     pub(super) fn new(options: &Options, access: Access) -> Self {
-        Self { url: options.url.clone(), access, timeout: options.timeout, generation: Arc::default() }
+        let (begun, loss) = (Instant::now(), AtomicU64::new(0));
+        Self { url: options.url.clone(), access, timeout: options.timeout, begun, loss }
+    }
+
+    /// This moment, in nanoseconds.
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -74,22 +83,21 @@ impl ManageConnection for Connector {
     type Error = ConnectionError;
 
     fn connect(&self) -> Result<PooledConnection, ConnectionError> {
-        // Before it is made: what is found out meanwhile may be true of it, too.
-        let generation = self.generation.load(Ordering::Relaxed);
         let mut connection = establish(&self.url, Some(self.timeout))?;
         if let (DbConnection::Sqlite(sqlite), Access::ReadOnly) = (&mut connection, self.access) {
             sqlite.batch_execute("PRAGMA query_only = ON").map_err(ConnectionError::CouldntSetupConfiguration)?;
         }
-        Ok(PooledConnection::new(connection, generation))
+        Ok(PooledConnection::new(connection, self.now()))
     }
 
     /// Asked before each loan. Costs no round trip: it looks at what has arrived on the socket, which of a server that is
     /// gone is the end.
     fn is_valid(&self, connection: &mut PooledConnection) -> Result<(), ConnectionError> {
         let refuse = |why: &str| Err(ConnectionError::BadConnection(why.to_owned()));
-        if connection.generation < self.generation.load(Ordering::Relaxed) {
-            return refuse("it is as old as one that was lost");
+        if connection.proven < self.loss.load(Ordering::Relaxed) {
+            return refuse("another was lost since it was last used");
         }
+        connection.taken = self.now();
         let DbConnection::Postgres(postgres) = &mut connection.connection else { return Ok(()) };
         // Twice: the first look may take the server's last words, and only the second meet the end.
         for _ in 0..2 {
@@ -101,10 +109,13 @@ impl ManageConnection for Connector {
     }
 
     fn has_broken(&self, connection: &mut PooledConnection) -> bool {
-        if connection.is_lost() {
-            // Others may have gone the same way without a sign, as when their server was cut off: none that is as old
-            // is used again, so that who tries once more gets a fresh one.
-            self.generation.fetch_max(connection.generation + 1, Ordering::Relaxed);
+        if !connection.is_lost() {
+            connection.proven = connection.taken;
+        } else if connection.taken >= self.loss.load(Ordering::Relaxed) {
+            // Others may have gone the same way without a sign, as when their server was cut off: none that was not used
+            // since is used again, so that who tries once more gets a fresh one. One that was in use when this was found
+            // out, and is lost, too, is no news.
+            self.loss.fetch_max(self.now(), Ordering::Relaxed);
         }
         // The second: a panic came by, and may have left a transaction open.
         connection.is_lost() || std::thread::panicking() || connection.is_broken()
@@ -115,11 +126,14 @@ impl ManageConnection for Connector {
 pub(super) struct PooledConnection {
     connection: DbConnection,
     lost: Arc<AtomicBool>,
-    generation: u64,
+    /// When it was last lent.
+    taken: u64,
+    /// Until when at least it was good: it was made then, or lent for what it then answered.
+    proven: u64,
 }
 
 impl PooledConnection {
-    fn new(mut connection: DbConnection, generation: u64) -> Self {
+    fn new(mut connection: DbConnection, now: u64) -> Self {
         let lost = Arc::new(AtomicBool::new(false));
         let mark = Arc::clone(&lost);
         connection.set_instrumentation(move |event: InstrumentationEvent<'_>| {
@@ -135,7 +149,7 @@ impl PooledConnection {
                 mark.store(true, Ordering::Relaxed);
             }
         });
-        Self { connection, lost, generation }
+        Self { connection, lost, taken: now, proven: now }
     }
 
     /// Whether it met an error that says that the server is gone, or can no longer write, or that it is in no known state.
