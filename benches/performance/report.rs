@@ -64,7 +64,7 @@ enum Bound {
 use Bound::{AtLeast, AtMost};
 use Figure::{Cpu, Ratio, Tail};
 
-const AIMS: [Aim; 17] = [
+const AIMS: [Aim; 16] = [
     Aim {
         what: "GET by random id over pgbench's prepared SELECT of the same row, 128 connections",
         figure: Ratio("GET by id, 128", "pgbench SELECT, 128"),
@@ -135,11 +135,6 @@ const AIMS: [Aim; 17] = [
     Aim {
         what: "many posts over few: search by relevance",
         figure: Ratio("search by relevance, of many posts", "search by relevance, of few posts"),
-        bound: AtLeast(0.8),
-    },
-    Aim {
-        what: "page 1,000 over the newest list, 128 connections",
-        figure: Ratio("page 1,000, 128", "newest list, 128"),
         bound: AtLeast(0.8),
     },
 ];
