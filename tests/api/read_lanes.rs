@@ -47,6 +47,16 @@ impl Test {
     }
 }
 
+/// Sends what holds up both threads of the lane, one after the other: two at once might go along with each other.
+async fn hold_up(test: &Test, requests: [Request; 2]) -> Vec<JoinHandle<Answer>> {
+    let mut sent = Vec::new();
+    for request in requests {
+        sent.push(send(request));
+        eventually("a thread is held up", || async { test.held_up() == sent.len() }).await;
+    }
+    sent
+}
+
 fn send(request: Request) -> JoinHandle<Answer> {
     tokio::spawn(request.into_future())
 }
@@ -64,9 +74,9 @@ async fn statuses(sent: Vec<JoinHandle<Answer>>) -> BTreeMap<u16, usize> {
 async fn a_flood_is_refused_past_the_bound_and_the_rest_is_answered() {
     let Some(test) = Test::start().await else { return };
     let lock = test.lock("posts_search");
-    let sent: Vec<_> = (0..SEARCHES + 60)
-        .map(|number| send(test.api.get(&format!("/posts?q=lantern+{number}")).anonymous()))
-        .collect();
+    let search = |number: usize| test.api.get(&format!("/posts?q=lantern+{number}")).anonymous();
+    let mut sent = hold_up(&test, [search(0), search(1)]).await;
+    sent.extend((2..SEARCHES + 60).map(|number| send(search(number))));
     // The refused ones are answered at once, and no others.
     let refused = || async { sent.iter().filter(|answer| answer.is_finished()).count() >= 60 };
     eventually("what is past the bound is refused", refused).await;
@@ -85,8 +95,7 @@ async fn equal_requests_that_wait_are_one_query() {
     assert_eq!(count().await.status, 200);
     let lock = test.lock("posts");
     test.proxy.take_sent();
-    let mut sent = vec![send(count()), send(count())];
-    eventually("both threads are held up", || async { test.held_up() == 2 }).await;
+    let mut sent = hold_up(&test, [count(), count()]).await;
     sent.extend((2..SEARCHES + 20).map(|_| send(count())));
     // When some are refused, all others wait.
     let refused = || async { sent.iter().filter(|answer| answer.is_finished()).count() == 20 };
