@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use actix_web::web::Bytes;
 
-use super::list::{Order, Position, PostList};
+use super::list::{Position, PostList};
 use super::{Post, PostPage, Scope, store};
 use crate::db::{self, Batcher, Db, DbConnection, Lane};
 use crate::http::cursor::CursorKeys;
@@ -112,7 +112,7 @@ fn page(
         let total = with_total.then(|| store::count(connection, *scope, &list.filter)).transpose()?;
         Ok::<_, db::Error>((posts, total))
     };
-    let is_one_statement = matches!(list.order, Order::By(_)) && !with_total;
+    let is_one_statement = list.filter.q.is_none() && !with_total;
     let (mut posts, total) = if is_one_statement { read(connection)? } else { db::snapshot(connection, read)? };
     let next = list.page.cut(&mut posts).map(|last| list.position_of(last));
     let items = posts.into_iter().map(|post| list.item(post)).collect();

@@ -4,6 +4,7 @@
 //! text changes, whoever does that. What writes posts here puts it back in the same transaction; what was written past
 //! the service is indexed in the background ([`index_missing_posts`]), and not found until then.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use diesel::dsl::{exists, max, not, sql};
@@ -17,11 +18,21 @@ use crate::db::schema::{posts, posts_search};
 use crate::db::{Backend, Db, DbConnection, Error};
 use crate::search::{Query, Rank, Term, fold};
 
-/// How many ids PostgreSQL is asked for at first. The first posts below a frequent word's bound are soon found.
-const FIRST_WINDOW: i64 = 64;
+/// PostgreSQL's index keeps the ids in blocks that have all but so many bits in common.
+const BLOCK_BITS: u32 = 11;
+
+/// How many blocks the index is asked for at most. It looks through the posts of each.
+const BLOCKS_MAX: i64 = 64;
+
+/// How many ids PostgreSQL is asked for at first, and the rest of their block. The newest posts with a frequent word are
+/// soon found.
+const FIRST_WINDOW: i64 = 2048;
 
 /// How many times larger each further window is. A rare word takes few of them.
 const WINDOW_GROWTH: i64 = 32;
+
+/// All ids that there can be.
+pub const ANY_ID: RangeInclusive<i64> = 1..=i64::MAX;
 
 /// How many ids the background work looks up at once.
 const BATCH: i64 = 100;
@@ -115,7 +126,7 @@ pub fn candidates(
 
 /// Looks in the newest posts first, and then in ever larger parts of the rest. The index knows which posts have a word
 /// and not which of these are the newest, so that without bounds a word that a million posts have would bring a
-/// million rows to sort.
+/// million rows to sort. Of a few blocks, it reads no more than what they have; for more of them, to compare ids is less.
 fn candidates_on_postgres(
     connection: &mut PgConnection,
     query: &Query,
@@ -144,31 +155,32 @@ fn candidates_on_postgres(
     };
     // The OFFSET keeps the two parts apart: what takes a post's whole text to decide is decided of one post after the
     // other, and only until there are enough.
-    let statement = format!(
-        "SELECT post_id AS id FROM ( \
-             SELECT * FROM posts_search WHERE {indexed} AND post_id >= $5 AND post_id < $6 \
+    let statement = |first: i64, last: i64| {
+        let within = within(first, last);
+        format!(
+            "SELECT post_id AS id FROM ( \
+             SELECT * FROM posts_search WHERE {indexed} AND {within} \
              ORDER BY post_id DESC OFFSET 0 \
          ) AS candidates \
-         WHERE {ranked} \
+         WHERE post_id BETWEEN {first} AND {last} AND {ranked} \
          AND NOT EXISTS (SELECT FROM unnest(string_to_array($2, E'\\n')) AS term WHERE NOT {IN_POST}) \
          AND NOT EXISTS (SELECT FROM unnest(string_to_array($3, E'\\n')) AS term WHERE {IN_POST}) \
-         ORDER BY post_id DESC LIMIT $7"
-    );
+         ORDER BY post_id DESC LIMIT $5"
+        )
+    };
     let highest: Option<i64> = posts_search::table.select(max(posts_search::post_id)).first(connection)?;
     let mut before = before.min(highest.unwrap_or(0).saturating_add(1));
     let mut window = FIRST_WINDOW;
     let mut ids = Vec::new();
     let limit = usize::try_from(limit).unwrap_or_default();
     while before > 1 && ids.len() < limit {
-        let from = before.saturating_sub(window).max(1);
+        let from = start_of_block(before.saturating_sub(window)).max(1);
         // Not kept as a prepared statement: each run is planned for its own bounds.
-        let rows = sql_query(&statement)
+        let rows = sql_query(statement(from, before - 1))
             .bind::<Text, _>(words(query.found()))
             .bind::<Text, _>(phrases(query.found()))
             .bind::<Text, _>(lines(query.excluded()))
             .bind::<Text, _>(lines(query.found()))
-            .bind::<BigInt, _>(from)
-            .bind::<BigInt, _>(before)
             .bind::<BigInt, _>(i64::try_from(limit - ids.len()).unwrap_or(i64::MAX));
         ids.extend(rows.load::<Id>(connection)?.into_iter().map(|row| row.id));
         before = from;
@@ -177,19 +189,37 @@ fn candidates_on_postgres(
     Ok(ids)
 }
 
+fn start_of_block(id: i64) -> i64 {
+    id >> BLOCK_BITS << BLOCK_BITS
+}
+
+/// That an id in PostgreSQL's index is between these; where they span few blocks, that it is in one of those.
+fn within(first: i64, last: i64) -> String {
+    let (first_block, last_block) = (first >> BLOCK_BITS, last >> BLOCK_BITS);
+    if last_block - first_block < BLOCKS_MAX {
+        format!("ARRAY[post_id >> {BLOCK_BITS}] && ARRAY(SELECT generate_series({first_block}::bigint, {last_block}))")
+    } else {
+        format!("post_id BETWEEN {first} AND {last}")
+    }
+}
+
 /// That a post matches a query, in whatever rank: a condition for a query of posts in an order of its own. The
-/// connection says which database the query is for.
+/// connection says which database the query is for. Where it is known between which ids the posts are, the index is not
+/// asked for others.
 #[must_use]
 pub fn matches(
     connection: &DbConnection,
     query: &Query,
+    ids: RangeInclusive<i64>,
 ) -> Box<dyn BoxableExpression<posts::table, Backend, SqlType = Bool>> {
+    let (first, last) = ids.into_inner();
     match connection {
         DbConnection::Postgres(_) => Box::new(
-            sql::<Bool>(
+            sql::<Bool>(&format!(
                 "posts.id IN (SELECT post_id FROM posts_search \
-                 WHERE posts_search_words(title, author, content) @> string_to_array(",
-            )
+                 WHERE {} AND posts_search_words(title, author, content) @> string_to_array(",
+                within(first, last)
+            ))
             .bind::<Text, _>(words(query.found()))
             .sql(", ' ') AND NOT EXISTS (SELECT FROM unnest(string_to_array(")
             .bind::<Text, _>(phrases(query.found()))
@@ -198,17 +228,18 @@ pub fn matches(
             .bind::<Text, _>(phrases(query.excluded()))
             .sql(&format!(", E'\\n')) AS term WHERE {IN_POST})"))
             // All posts that match are read, so that the index pays for the words that must not be there, too.
-            .sql(
+            .sql(&format!(
                 " AND post_id NOT IN (SELECT post_id FROM posts_search \
-                 WHERE posts_search_words(title, author, content) && string_to_array(",
-            )
+                 WHERE {} AND posts_search_words(title, author, content) && string_to_array(",
+                within(first, last)
+            ))
             .bind::<Text, _>(words(query.excluded().iter().filter(|term| !term.is_phrase())))
             .sql(", ' ')))"),
         ),
         DbConnection::Sqlite(_) => Box::new(
             sql::<Bool>("posts.id IN (SELECT rowid FROM posts_search WHERE posts_search MATCH ")
                 .bind::<Text, _>(match_expression(query, None))
-                .sql(")"),
+                .sql(&format!(" AND rowid BETWEEN {first} AND {last})")),
         ),
     }
 }
@@ -345,7 +376,7 @@ mod tests {
 
         let mut found = |query: &str| -> Vec<i64> {
             let query = Query::parse(query).unwrap();
-            let list = posts::table.filter(matches(&connection, &query)).order(posts::id).select(posts::id);
+            let list = posts::table.filter(matches(&connection, &query, ANY_ID)).order(posts::id).select(posts::id);
             list.load(&mut connection).unwrap()
         };
         assert_eq!(found("a"), [2, 3, 4, 5]);

@@ -1,6 +1,8 @@
 //! The resource's queries.
 
-use diesel::dsl::sql;
+use std::ops::RangeInclusive;
+
+use diesel::dsl::{AsExprOf, sql};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{self, AstPass, QueryFragment, QueryId};
@@ -12,6 +14,10 @@ use crate::db::schema::posts;
 use crate::db::types::Timestamptz;
 use crate::db::{Backend, DbConnection, Timestamp};
 use crate::search::{Query, Rank};
+
+/// How long the stretches are in which the posts that match are looked for, of a list in an order of its own. Beyond
+/// them, words that have not been found often enough are rare enough for all posts with them to be read.
+const STRETCHES: [i64; 2] = [4096, 32_768];
 
 /// The most posts that the index of words is asked for at once.
 const CANDIDATES_MAX: i64 = 10_000;
@@ -58,14 +64,24 @@ fn in_order(
     sort: Sort,
     after: Option<&Position>,
 ) -> QueryResult<Vec<Post>> {
+    match &list.filter.q {
+        None => ordered(scope, list, sort, after).limit(list.page.look_ahead()).load(connection),
+        Some(query) => matching_in_order(connection, scope, list, query, sort, after.cloned()),
+    }
+}
+
+/// The list's posts from a position on, in an order.
+fn ordered<'a>(
+    scope: Scope,
+    list: &'a PostList,
+    sort: Sort,
+    after: Option<&'a Position>,
+) -> posts::BoxedQuery<'a, Backend> {
     let mut posts = conditions(scope, &list.filter).into_iter().fold(posts_of(list), QueryDsl::filter);
-    if let Some(query) = &list.filter.q {
-        posts = posts.filter(search::matches(connection, query));
-    }
     if let Some(position) = after {
-        posts = posts.filter(beyond(position, sort.descending));
+        posts = posts.filter(beyond(position, if sort.descending { "<" } else { ">" }));
     }
-    let posts = match sort {
+    match sort {
         Sort { key: Key::CreatedOn, descending: false } => posts.order((posts::created_on, posts::id)),
         Sort { key: Key::CreatedOn, descending: true } => posts.order((posts::created_on.desc(), posts::id.desc())),
         Sort { key: Key::UpdatedOn, descending: false } => posts.order((posts::updated_on, posts::id)),
@@ -74,8 +90,61 @@ fn in_order(
         Sort { key: Key::Title, descending: true } => posts.order((posts::title.desc(), posts::id.desc())),
         Sort { key: Key::Id, descending: false } => posts.order(posts::id),
         Sort { key: Key::Id, descending: true } => posts.order(posts::id.desc()),
+    }
+}
+
+/// The index of words knows nothing of the order, so that all posts that match would have to be read to find the first
+/// of them. It is asked for those in a stretch of the list at first: whose ids lie close together, as posts are mostly
+/// changed in the order in which they were created. With titles it is no use.
+fn matching_in_order(
+    connection: &mut DbConnection,
+    scope: Scope,
+    list: &PostList,
+    query: &Query,
+    sort: Sort,
+    mut after: Option<Position>,
+) -> QueryResult<Vec<Post>> {
+    let mut found: Vec<Post> = Vec::new();
+    let stretches: &[i64] = if matches!(sort.key, Key::Title) { &[] } else { &STRETCHES };
+    for &length in stretches {
+        let Some((ids, last)) = stretch(connection, scope, list, sort, after.as_ref(), length)? else {
+            return Ok(found);
+        };
+        let matches = search::matches(connection, query, ids);
+        let up_to = beyond(&last, if sort.descending { ">=" } else { "<=" });
+        let posts = ordered(scope, list, sort, after.as_ref()).filter(matches).filter(up_to);
+        found.extend(posts.limit(missing(list, &found)).load::<Post>(connection)?);
+        if missing(list, &found) <= 0 {
+            return Ok(found);
+        }
+        after = Some(last);
+    }
+    let matches = search::matches(connection, query, search::ANY_ID);
+    let posts = ordered(scope, list, sort, after.as_ref()).filter(matches);
+    found.extend(posts.limit(missing(list, &found)).load::<Post>(connection)?);
+    Ok(found)
+}
+
+/// Between which ids the next so many posts of a list are, whatever their words, and the position of the last of them.
+fn stretch(
+    connection: &mut DbConnection,
+    scope: Scope,
+    list: &PostList,
+    sort: Sort,
+    after: Option<&Position>,
+    length: i64,
+) -> QueryResult<Option<(RangeInclusive<i64>, Position)>> {
+    let ids = ordered(scope, list, sort, after).select(posts::id).limit(length).load::<i64>(connection)?;
+    let (Some(lowest), Some(highest), Some(last)) = (ids.iter().min(), ids.iter().max(), ids.last()) else {
+        return Ok(None);
     };
-    posts.limit(list.page.look_ahead()).load(connection)
+    let last = posts::table.find(last).select(columns(no_content())).first::<Post>(connection)?;
+    Ok(Some((*lowest..=*highest, list.position_of(&last))))
+}
+
+/// How many posts a page, with the one after it, lacks.
+fn missing(list: &PostList, found: &[Post]) -> i64 {
+    list.page.look_ahead() - i64::try_from(found.len()).unwrap_or(i64::MAX)
 }
 
 /// Rank by rank, the newest first. The index of words knows nothing of what else is asked, so it is asked for some posts,
@@ -95,7 +164,7 @@ fn most_relevant(
     for rank in Rank::ALL.into_iter().filter(|rank| *rank >= first) {
         let mut candidates = list.page.look_ahead();
         loop {
-            let missing = list.page.look_ahead() - i64::try_from(found.len()).unwrap_or(i64::MAX);
+            let missing = missing(list, &found);
             if missing <= 0 {
                 return Ok(found);
             }
@@ -124,7 +193,7 @@ fn posts_of<'a>(list: &PostList) -> posts::BoxedQuery<'a, Backend> {
             let start = substr(posts::content, 1, i32::from(excerpt::READ_MAX) + 1);
             posts::table.select(columns(start)).into_boxed()
         }
-        Content::Nothing => posts::table.select(columns(None::<String>.into_sql::<Nullable<Text>>())).into_boxed(),
+        Content::Nothing => posts::table.select(columns(no_content())).into_boxed(),
     }
 }
 
@@ -143,11 +212,15 @@ fn columns<Content>(content: Content) -> Columns<Content> {
     )
 }
 
+fn no_content() -> AsExprOf<Option<String>, Nullable<Text>> {
+    None::<String>.into_sql::<Nullable<Text>>()
+}
+
 /// How many posts a list has on all its pages.
 pub(super) fn count(connection: &mut DbConnection, scope: Scope, filter: &Filter) -> QueryResult<i64> {
     let mut count = conditions(scope, filter).into_iter().fold(posts::table.count().into_boxed(), QueryDsl::filter);
     if let Some(query) = &filter.q {
-        count = count.filter(search::matches(connection, query));
+        count = count.filter(search::matches(connection, query, search::ANY_ID));
     }
     count.first(connection)
 }
@@ -194,10 +267,10 @@ fn conditions(scope: Scope, filter: &Filter) -> Vec<Condition<'_>> {
     conditions
 }
 
-/// That a post comes after a position. Key and id are compared as a pair, which an index answers at once however many
-/// posts have that key; two comparisons with OR between them would walk through all before it.
-fn beyond(position: &Position, descending: bool) -> Condition<'_> {
-    let operator = if descending { "<" } else { ">" };
+/// That a post is before or after a position, as the operator says. Key and id are compared as a pair, which an index
+/// answers at once however many posts have that key; two comparisons with OR between them would walk through all before
+/// it.
+fn beyond<'a>(position: &'a Position, operator: &str) -> Condition<'a> {
     let pair = |key: &str| sql::<Nullable<Bool>>(&format!("(posts.{key}, posts.id) {operator} ("));
     match position {
         Position::CreatedOn(at, id) => {
@@ -209,8 +282,7 @@ fn beyond(position: &Position, descending: bool) -> Condition<'_> {
         Position::Title(title, id) => {
             Box::new(pair("title").bind::<Text, _>(title).sql(", ").bind::<BigInt, _>(id).sql(")"))
         }
-        Position::Id(id) if descending => Box::new(posts::id.lt(id).nullable()),
-        Position::Id(id) => Box::new(posts::id.gt(id).nullable()),
+        Position::Id(id) => Box::new(sql::<Nullable<Bool>>(&format!("posts.id {operator} ")).bind::<BigInt, _>(id)),
         // Of a list by relevance, which goes its own way.
         Position::Rank(..) => Box::new(false.into_sql::<Bool>().nullable()),
     }

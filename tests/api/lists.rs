@@ -8,7 +8,7 @@ use posts_api::auth::{SigningKey, SigningKeys};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api, Database, Postgres, Request, Sqlite, TestDatabase, ids, items, start};
+use crate::harness::{Answer, Api, Database, Postgres, Request, Sqlite, ids, items, start};
 
 const SORTS: [&str; 4] = ["created_on", "updated_on", "title", "id"];
 
@@ -41,33 +41,6 @@ async fn walk(api: &Api, path: &str, as_caller: impl Fn(Request) -> Request) -> 
 
 /// Makes a request one caller's.
 type AsCaller<'a> = Box<dyn Fn(Request) -> Request + 'a>;
-
-/// Puts `count` posts into the table at once, past the server: each with a minute of its own, each third unpublished. As
-/// if they were indexed already, so that the server does not begin to.
-fn load(database: &TestDatabase, count: usize) {
-    let (numbers, instant, id) = match database.connect() {
-        posts_api::db::DbConnection::Postgres(_) => (
-            format!("generate_series(1, {count}) AS number"),
-            "timestamptz '2001-01-01T00:00:00Z' + number * interval '1 minute'",
-            "post_id",
-        ),
-        posts_api::db::DbConnection::Sqlite(_) => (
-            format!(
-                "(WITH RECURSIVE numbers (number) AS \
-                 (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {count}) SELECT number FROM numbers)"
-            ),
-            "strftime('%Y-%m-%dT%H:%M:%S.000000Z', 978307200 + number * 60, 'unixepoch')",
-            "rowid",
-        ),
-    };
-    let insert = format!(
-        "INSERT INTO posts (title, author, published, created_on, updated_on) \
-         SELECT 'Title ' || (number * 7919 % 1000), 'Author ' || (number % 10), number % 3 <> 0, {instant}, {instant} \
-         FROM {numbers}; \
-         INSERT INTO posts_search ({id}, title, author, content) SELECT id, '', '', '' FROM posts"
-    );
-    database.execute(&insert).unwrap();
-}
 
 // Orders.
 
@@ -431,7 +404,7 @@ async fn a_walk_through_a_hundred_thousand_posts_meets_each_that_nobody_touches_
 ) {
     const COUNT: usize = 100_000;
     let api = start!(database);
-    load(&api.database, COUNT);
+    api.database.load(COUNT);
     // The odd ones stay as they are, and the writers may do as they like with the even ones.
     let untouched = |id: &i64| id % 2 == 1 && *id <= i64::try_from(COUNT).unwrap();
     for sort in ["-created_on", "title"] {
@@ -577,7 +550,7 @@ async fn fields_and_codings_are_variants_that_a_write_takes_back(#[values(Sqlite
 #[tokio::test]
 async fn a_list_is_counted_where_that_is_preferred(#[values(Sqlite, Postgres)] database: Database) {
     let api = start!(database);
-    load(&api.database, 250);
+    api.database.load(250);
     for (prefer, counted) in [
         ("count=exact", true),
         ("Count = \"exact\"", true),

@@ -208,6 +208,65 @@ async fn a_walk_through_what_was_found_meets_each_post_that_nobody_touches_once(
     assert_eq!(distinct.len(), found.len(), "no post twice");
 }
 
+/// Where a post is in an order.
+type KeyOf = fn(i64) -> (i64, i64);
+
+/// Whether a post has the words.
+type Has = fn(i64) -> bool;
+
+/// The index knows the posts' ids, and nothing of the order that is asked for: where ids say much of it, little, and
+/// nothing.
+#[rstest]
+#[tokio::test]
+async fn a_search_in_an_order_of_its_own_meets_every_post_however_rare_its_words(
+    #[values(Sqlite, Postgres)] database: Database,
+) {
+    const COUNT: i64 = 60_000;
+    let api = start!(database);
+    api.database.load(usize::try_from(COUNT).unwrap());
+    let (id, instant) = match database {
+        Postgres => ("post_id", "timestamptz '2001-01-01T00:00:00Z' + {} * interval '1 minute'"),
+        Sqlite => ("rowid", "strftime('%Y-%m-%dT%H:%M:%S.000000Z', 978307200 + {} * 60, 'unixepoch')"),
+    };
+    let (created, updated) = ("(id + 3 - id % 4 * 2)", "(70000 + id * 7919 % 60013)");
+    let sql = format!(
+        "UPDATE posts SET created_on = {}, updated_on = {}; DELETE FROM posts_search; \
+         INSERT INTO posts_search ({id}, title, author, content) SELECT id, '', '', \
+         CASE WHEN id % 10 = 0 THEN 'often ' ELSE '' END || CASE WHEN id % 1000 = 0 THEN 'seldom ' ELSE '' END \
+         || CASE WHEN id = 77 THEN 'once ' ELSE '' END || CASE WHEN id % 20 = 0 THEN 'even ' ELSE '' END FROM posts",
+        instant.replace("{}", created),
+        instant.replace("{}", updated),
+    );
+    api.database.execute(&sql).unwrap();
+
+    let orders: [(&str, KeyOf); 4] = [
+        ("created_on", |id| (id + 3 - id % 4 * 2, id)),
+        ("updated_on", |id| (id * 7919 % 60013, id)),
+        ("id", |id| (id, id)),
+        ("title", |id| (id * 7919 % 1000, id)),
+    ];
+    let queries: [(&str, Has); 5] = [
+        ("often", |id| id % 10 == 0),
+        ("often -even", |id| id % 20 == 10),
+        ("seldom often", |id| id % 1000 == 0),
+        ("once", |id| id == 77),
+        ("once seldom", |_| false),
+    ];
+    for (sort, key) in orders {
+        for (query, has) in queries {
+            let mut expected: Vec<_> = (1..=COUNT).filter(|id| id % 3 != 0 && has(*id)).collect();
+            // Titles are texts.
+            expected.sort_by_key(|id| (if sort == "title" { key(*id).0.to_string() } else { String::new() }, key(*id)));
+            for descending in ["", "-"] {
+                let found =
+                    walk(&api, query, &format!("&published=true&limit=100&fields=id&sort={descending}{sort}")).await;
+                assert!(found == expected, "{query} by {descending}{sort}: {} of {}", found.len(), expected.len());
+                expected.reverse();
+            }
+        }
+    }
+}
+
 #[rstest]
 #[tokio::test]
 async fn highlights_show_the_hits_and_nothing_that_a_browser_would_run(#[values(Sqlite, Postgres)] database: Database) {

@@ -143,6 +143,33 @@ impl TestDatabase {
         self.place.on_server(postgres::Server::create_empty_database);
     }
 
+    /// Puts `count` posts into the table at once, past the server: each with a minute of its own, each third unpublished.
+    /// As if they were indexed already, so that the server does not begin to.
+    pub fn load(&self, count: usize) {
+        let (numbers, instant, id) = match self.connect() {
+            DbConnection::Postgres(_) => (
+                format!("generate_series(1, {count}) AS number"),
+                "timestamptz '2001-01-01T00:00:00Z' + number * interval '1 minute'",
+                "post_id",
+            ),
+            DbConnection::Sqlite(_) => (
+                format!(
+                    "(WITH RECURSIVE numbers (number) AS \
+                     (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {count}) SELECT number FROM numbers)"
+                ),
+                "strftime('%Y-%m-%dT%H:%M:%S.000000Z', 978307200 + number * 60, 'unixepoch')",
+                "rowid",
+            ),
+        };
+        let insert = format!(
+            "INSERT INTO posts (title, author, published, created_on, updated_on) \
+             SELECT 'Title ' || (number * 7919 % 1000), 'Author ' || (number % 10), number % 3 <> 0, {instant}, {instant} \
+             FROM {numbers}; \
+             INSERT INTO posts_search ({id}, title, author, content) SELECT id, '', '', '' FROM posts"
+        );
+        self.execute(&insert).unwrap();
+    }
+
     /// Runs statements past the server.
     pub fn execute(&self, statements: &str) -> QueryResult<()> {
         self.connect().batch_execute(statements)

@@ -1,0 +1,1 @@
+-- Nothing to do: the twin of what migrations/postgres needs to find the newest posts with a word.
