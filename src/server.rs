@@ -112,7 +112,7 @@ impl Server {
         let draining = Draining::default();
         let (stop, stopped) = watch::channel(false);
         let document = openapi::render(&openapi::document(config.public_url.as_deref()))?;
-        let document = Document(document.into());
+        let document = Data::new(Document::new(document));
         let catalog = Data::new(ApiCatalog::new(config.public_url.as_deref()));
         let site = Data::new(Site::new(config.public_url.as_deref()));
         let signal = drained(stopped, draining.clone(), config.drain_delay);
@@ -133,7 +133,7 @@ impl Server {
                 .app_data(Data::new(config.trusted_proxies.clone()))
                 .app_data(Data::new(draining.clone()))
                 .app_data(Data::new(metrics.clone()))
-                .app_data(Data::new(document.clone()))
+                .app_data(document.clone())
                 .app_data(catalog.clone())
                 .app_data(site.clone())
                 .configure(routes::configure)

@@ -123,7 +123,7 @@ fn http_date(instant: Timestamp) -> String {
 pub struct ReadConditions {
     conditions: Conditions,
     /// The content coding that the answer's body would have.
-    coding: Option<&'static str>,
+    coding: Option<ContentEncoding>,
 }
 
 /// The conditions of a PUT, PATCH or DELETE. To extract them fails with 428 where a write must have one.
@@ -140,16 +140,27 @@ struct Conditions {
 }
 
 impl ReadConditions {
+    /// The content coding that the request prefers; `None` for none.
+    pub(super) fn coding(&self) -> Option<ContentEncoding> {
+        self.coding
+    }
+
+    /// Those of an answer that has no content coding, whatever the request prefers.
+    pub(super) fn without_coding(self) -> Self {
+        Self { coding: None, ..self }
+    }
+
     /// The 304 for a client that has the current state, with the tag that it has (RFC 9110 §13.2.2); a 412 where
     /// `If-Match` asks for another.
     pub fn not_modified(&self, current: &Validators) -> Result<Option<HttpResponseBuilder>, Problem> {
         self.conditions.check_match(current)?;
+        let coding = self.coding.map(ContentEncoding::as_str);
         let etag = match (&self.conditions.if_none_match, self.conditions.if_modified_since) {
-            (Some(TagList::Any), _) => Some(current.etag(self.coding)),
+            (Some(TagList::Any), _) => Some(current.etag(coding)),
             (Some(TagList::These(tags)), _) => {
                 tags.iter().find(|tag| current.is_tagged_exactly(tag)).map(EntityTag::strong)
             }
-            (None, Some(since)) if current.is_unmodified_since(since) => Some(current.etag(self.coding)),
+            (None, Some(since)) if current.is_unmodified_since(since) => Some(current.etag(coding)),
             _ => None,
         };
         Ok(etag.map(|etag| {
@@ -282,11 +293,11 @@ fn precondition_failed(current: &Validators) -> Problem {
 }
 
 /// What the compression makes of `Accept-Encoding`.
-fn coding(request: &HttpRequest) -> Option<&'static str> {
+fn coding(request: &HttpRequest) -> Option<ContentEncoding> {
     let known = [Encoding::identity(), Encoding::brotli(), Encoding::gzip(), Encoding::deflate(), Encoding::zstd()];
     match request.get_header::<AcceptEncoding>()?.negotiate(known.iter())? {
         Encoding::Known(ContentEncoding::Identity) | Encoding::Unknown(_) => None,
-        Encoding::Known(coding) => Some(coding.as_str()),
+        Encoding::Known(coding) => Some(coding),
     }
 }
 

@@ -1,6 +1,7 @@
 //! HTTP as every resource speaks it: problems, JSON bodies, patches, conditions, pages, retries, routes. Knows no
 //! resource.
 
+pub mod asset;
 pub mod client;
 pub mod conditional;
 pub mod cursor;

@@ -2,12 +2,15 @@
 //! program.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
-use actix_web::http::header;
 use actix_web::web::{Bytes, Path};
 use rust_embed::Embed;
 
+use crate::http::asset::Asset;
+use crate::http::conditional::ReadConditions;
 use crate::http::problem::Problem;
 
 /// What `npm run build` in `admin/` writes.
@@ -23,33 +26,37 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// For how long a file may be kept whose name has a hash of what is in it: another content is another file.
 const HASHED: &str = "public, max-age=31536000, immutable";
 
+/// All files, by their names.
+static ASSETS: LazyLock<HashMap<Cow<'static, str>, Asset>> =
+    LazyLock::new(|| Files::iter().filter_map(|name| Some((name.clone(), asset(&name)?))).collect());
+
 /// GET /admin
-pub async fn admin() -> Result<HttpResponse, Problem> {
-    let page = find("index.html").ok_or_else(Problem::not_found)?;
-    Ok(HttpResponse::Ok()
-        .content_type("text/html; charset=utf-8")
-        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .body(page))
+pub async fn admin(conditions: ReadConditions) -> Result<HttpResponse, Problem> {
+    answer("index.html", conditions).await
 }
 
 /// GET /admin/{file}
-pub async fn admin_file(file: Path<String>) -> Result<HttpResponse, Problem> {
-    let (content_type, cache) = match file.rsplit_once('.') {
-        Some((_, "js")) => ("text/javascript; charset=utf-8", HASHED),
-        Some((_, "css")) => ("text/css; charset=utf-8", HASHED),
-        Some((_, "svg")) => ("image/svg+xml", HASHED),
-        // The licences of the libraries within.
-        Some((_, "txt")) => ("text/plain; charset=utf-8", "no-cache"),
-        _ => return Err(Problem::not_found()),
-    };
-    let body = find(&format!("admin/{file}")).ok_or_else(Problem::not_found)?;
-    Ok(HttpResponse::Ok().content_type(content_type).insert_header((header::CACHE_CONTROL, cache)).body(body))
+pub async fn admin_file(file: Path<String>, conditions: ReadConditions) -> Result<HttpResponse, Problem> {
+    answer(&format!("admin/{file}"), conditions).await
 }
 
-fn find(name: &str) -> Option<Bytes> {
-    Files::get(name).map(|file| match file.data {
+async fn answer(name: &str, conditions: ReadConditions) -> Result<HttpResponse, Problem> {
+    ASSETS.get(name).ok_or_else(Problem::not_found)?.answer(conditions).await
+}
+
+/// `None` for a file of a kind that is not served.
+fn asset(name: &str) -> Option<Asset> {
+    let body = match Files::get(name)?.data {
         Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         Cow::Owned(bytes) => Bytes::from(bytes),
+    };
+    Some(match name.rsplit_once('.')?.1 {
+        "html" => Asset::new("text/html; charset=utf-8", body).under(POLICY),
+        "js" => Asset::new("text/javascript; charset=utf-8", body).cached(HASHED),
+        "css" => Asset::new("text/css; charset=utf-8", body).cached(HASHED),
+        "svg" => Asset::new("image/svg+xml", body).cached(HASHED),
+        // The licences of the libraries within.
+        "txt" => Asset::new("text/plain; charset=utf-8", body),
+        _ => return None,
     })
 }

@@ -1,5 +1,8 @@
 //! Pages for people.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use actix_web::http::header;
 use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
@@ -7,6 +10,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::catalog;
+use crate::http::asset::Asset;
+use crate::http::conditional::ReadConditions;
 use crate::http::endpoint::quality;
 use crate::http::problem::{Code, Problem};
 use crate::http::responses::CommonFailures;
@@ -79,20 +84,20 @@ pub async fn index(request: HttpRequest) -> HttpResponse {
     HttpResponse::Ok().insert_header(vary).insert_header(cache).insert_header(catalog::link()).json(links)
 }
 
+/// The pages of the problems, by their codes.
+static PROBLEMS: LazyLock<HashMap<&'static str, Asset>> =
+    LazyLock::new(|| Code::ALL.iter().map(|code| (code.as_str(), page(code.title(), code.page()))).collect());
+
 /// GET /problems/{code}
-pub async fn problem(code: Path<String>) -> Result<HttpResponse, Problem> {
-    let code = Code::ALL.iter().find(|known| known.as_str() == *code).ok_or_else(Problem::not_found)?;
-    Ok(page(code.title(), code.page()))
+pub async fn problem(code: Path<String>, conditions: ReadConditions) -> Result<HttpResponse, Problem> {
+    PROBLEMS.get(code.as_str()).ok_or_else(Problem::not_found)?.answer(conditions).await
 }
 
-fn page(title: &str, markdown: &str) -> HttpResponse {
+fn page(title: &str, markdown: &str) -> Asset {
     let mut body = String::new();
     pulldown_cmark::html::push_html(&mut body, pulldown_cmark::Parser::new(markdown));
-    HttpResponse::Ok()
-        .content_type("text/html; charset=utf-8")
-        .insert_header((header::CONTENT_SECURITY_POLICY, PAGE_POLICY))
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .body(PAGE.replace("{title}", title).replace("{body}", &body))
+    let page = PAGE.replace("{title}", title).replace("{body}", &body);
+    Asset::new("text/html; charset=utf-8", page).under(PAGE_POLICY)
 }
 
 /// Whether the request would rather have HTML than JSON, as browsers do and API clients don't.

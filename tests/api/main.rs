@@ -13,6 +13,7 @@ mod harness;
 mod access;
 mod answers;
 mod api_keys;
+mod assets;
 mod browser_sessions;
 mod conditional;
 mod connections;

@@ -268,6 +268,7 @@ pub fn decoded(coding: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
         "gzip" => flate2::read::GzDecoder::new(body).read_to_end(&mut decoded)?,
         "br" => brotli::Decompressor::new(body, 4096).read_to_end(&mut decoded)?,
         "zstd" => zstd::Decoder::new(body)?.read_to_end(&mut decoded)?,
+        "deflate" => flate2::read::ZlibDecoder::new(body).read_to_end(&mut decoded)?,
         "" => return Ok(body.to_vec()),
         other => return Err(std::io::Error::other(format!("a coding that nobody asked for: {other}"))),
     };
