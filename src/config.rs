@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +29,10 @@ pub struct Settings {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, env = "POSTS_BIND", global = true, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT", value_parser = bind)]
     bind: SocketAddr,
+
+    /// How many threads serve requests [default: as many as there are processors for the process].
+    #[arg(long, env = "POSTS_WORKERS", global = true, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=512))]
+    workers: Option<u16>,
 
     /// Which database: `postgres://user@host/database`, or `sqlite:` and the path of a file
     /// [default: posts.db in the data folder].
@@ -148,6 +153,8 @@ pub struct InvalidSetting(String);
 pub struct Config {
     /// Where to listen.
     pub bind: SocketAddr,
+    /// How many threads serve requests; `None` for as many as there are processors for the process.
+    pub workers: Option<NonZeroUsize>,
     /// The database.
     pub database: Options,
     /// What access tokens are signed with.
@@ -189,6 +196,7 @@ impl Settings {
         let keys = self.signing_keys(&database.url)?;
         Ok(Config {
             bind: self.bind,
+            workers: self.workers.and_then(|count| NonZeroUsize::new(count.into())),
             database,
             auth: auth::Options { keys, issuer: self.issuer, audience: self.audience },
             public_url: self.public_url,

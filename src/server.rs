@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use actix_cors::Cors;
@@ -31,6 +33,13 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 /// How long a connection may be idle. Longer than balancers keep theirs, a minute as a rule: who closes first never sends a
 /// request into a connection that the other is just closing. When the server stops, idle ones are closed at once.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How many connections the system may hold that nobody has taken yet. Linux makes it no more than `net.core.somaxconn`,
+/// and other systems have a bound of their own: so this is large enough to leave the choice to them.
+const BACKLOG: u32 = 4096;
+
+/// How many threads may wait for the database, all workers' together. There are seldom more than connections.
+const BLOCKING_THREADS: usize = 512;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +126,8 @@ impl Server {
         let site = Data::new(Site::new(config.public_url.as_deref()));
         let signal = drained(stopped, draining.clone(), config.drain_delay);
         let Config { bind, body, head_timeout, grace, .. } = config;
+        // Of the processors, those that the process may use: its affinity and the quota of its control group count.
+        let workers = config.workers.or_else(|| available_parallelism().ok()).map_or(2, NonZeroUsize::get);
 
         let server = HttpServer::new(move || {
             let speaks_cors = !config.cors_origins.is_empty();
@@ -144,6 +155,13 @@ impl Server {
                 .wrap(Condition::new(speaks_cors, from_fn(vary_by_origin)))
                 .wrap(from_fn(observe))
         })
+        .workers(workers)
+        // By itself this would go by the processors, and be few where workers are fewer than these.
+        .worker_max_blocking_threads((BLOCKING_THREADS / workers).max(1))
+        .backlog(BACKLOG)
+        // An answer may go out in several pieces. None of them waits until the client has acknowledged the one before,
+        // which clients put off by 40 ms.
+        .tcp_nodelay(true)
         .client_request_timeout(head_timeout)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(grace.as_secs())

@@ -1,5 +1,7 @@
 //! Contract section 8: what every answer carries, content codings, CORS, and connections that live on.
 
+use std::time::{Duration, Instant};
+
 use rstest::rstest;
 use serde_json::json;
 
@@ -251,6 +253,24 @@ async fn answers_are_coded_where_that_is_asked_for(#[values(Sqlite, Postgres)] d
     assert_eq!(changed.header("etag"), "\"1.2;gzip\"");
     let changed: serde_json::Value = serde_json::from_slice(&changed.decoded()).unwrap();
     assert_eq!(changed["content"], created["content"]);
+}
+
+/// A coded answer goes out in pieces. Where each waits until the client has acknowledged the one before, which clients put
+/// off, all take 40 ms but the first few.
+#[rstest]
+#[tokio::test]
+async fn a_coded_answer_waits_for_no_acknowledgement(#[values(Sqlite, Postgres)] database: Database) {
+    let api = start!(database);
+    api.create(json!({"title": "Hello", "content": "x".repeat(20_000)})).await;
+    let mut fastest = Duration::MAX;
+    for request in 0..60 {
+        let begun = Instant::now();
+        api.get("/posts/1").header("Accept-Encoding", "gzip").await;
+        if request >= 30 {
+            fastest = fastest.min(begun.elapsed());
+        }
+    }
+    assert!(fastest < Duration::from_millis(35), "{fastest:?}");
 }
 
 #[rstest]

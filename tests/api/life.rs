@@ -58,8 +58,10 @@ fn a_setting_that_is_wrong_ends_the_program_with_status_2_and_one_sentence() {
     let good_key = file("good-key", SIGNING_KEY);
     let two_keys = format!("{good_key},{no_pem}");
     let make_one = format!("`posts key generate > {no_pem}`");
-    let wrong: [(&[&str], &str); 25] = [
+    let wrong: [(&[&str], &str); 27] = [
         (&["--bind", "nowhere"], "write an address and a port"),
+        (&["--workers", "0"], "1..=512"),
+        (&["--workers", "many"], "invalid value 'many' for '--workers"),
         (&["--database-url", "mysql://h/d"], "scheme is not known"),
         (&["--database-url", "host=127.0.0.1 port=1 dbname=x"], "has no scheme"),
         (&["--database-url", "sqlite:no/such/folder/posts.db"], "make it first"),
@@ -112,6 +114,17 @@ fn a_flag_wins_over_a_variable() {
     let server = Program::new(&["serve", "--data-dir", "flagged"]).env("POSTS_DATA_DIR", "variable").serve();
     assert!(server.folder.path().join("flagged/posts.db").exists());
     assert!(!server.folder.path().join("variable").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn requests_are_served_by_as_many_workers_as_are_asked_for() {
+    for count in [1, 3] {
+        let server = Program::new(&["--workers", &count.to_string()]).serve();
+        let workers = || server.threads().iter().filter(|name| name.starts_with("actix-rt|")).count();
+        eventually("they are as many", || async { workers() == count }).await;
+        assert_eq!(server.get("/posts").await.status, 200);
+    }
 }
 
 #[test]

@@ -168,6 +168,7 @@ pub fn client() -> reqwest::Client {
 fn config(database: &TestDatabase) -> Config {
     Config {
         bind: ([127, 0, 0, 1], 0).into(),
+        workers: None,
         database: posts_api::db::Options {
             url: database.url().clone(),
             pool_size: 4,

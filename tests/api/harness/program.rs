@@ -133,6 +133,13 @@ impl Running {
         printed
     }
 
+    /// The names of its threads, as far as the kernel keeps them.
+    #[cfg(target_os = "linux")]
+    pub fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok()).collect()
+    }
+
     pub fn signal(&self, name: &str) {
         // The shell's own `kill`: the program of that name need not be there.
         let kill = format!("kill -{name} {}", self.child.id());
