@@ -12,7 +12,10 @@ use actix_web::http::header::{self, HeaderName};
 use actix_web::middleware::{Compress, Condition, from_fn};
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::auth::setup::{self, SetupState};
 use crate::auth::{Auth, Site};
@@ -33,6 +36,10 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 /// How long a connection may be idle. Longer than balancers keep theirs, a minute as a rule: who closes first never sends a
 /// request into a connection that the other is just closing. When the server stops, idle ones are closed at once.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long the end waits for the connections to the database. Whoever asked has been answered or given up by then; what
+/// is left is to close them, and statements that nobody waits for.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// How many connections the system may hold that nobody has taken yet. Linux makes it no more than `net.core.somaxconn`,
 /// and other systems have a bound of their own: so this is large enough to leave the choice to them.
@@ -67,6 +74,10 @@ pub struct Server {
     address: SocketAddr,
     stop: Stop,
     setup: Option<oneshot::Receiver<SetupState>>,
+    /// What goes on besides requests. Ends when dropped.
+    background: JoinSet<()>,
+    /// Resolves once the database is no longer in use.
+    closed: BoxFuture<'static, ()>,
 }
 
 /// Tells a server to stop, from anywhere.
@@ -108,15 +119,19 @@ impl Server {
 
         let housekeeping_period = config.housekeeping_period;
         let (setup, setup_found) = oneshot::channel();
+        let mut background = JoinSet::new();
         if prepared {
-            begin(auth.clone(), db.clone(), setup, housekeeping_period).await;
+            look_for_users(&db, setup).await;
+            background.spawn(keep_house(auth.clone(), db.clone(), housekeeping_period));
         } else {
             let (auth, db) = (auth.clone(), db.clone());
-            tokio::spawn(async move {
+            background.spawn(async move {
                 prepare_in_time(&db).await;
-                begin(auth, db, setup, housekeeping_period).await;
+                look_for_users(&db, setup).await;
+                keep_house(auth, db, housekeeping_period).await;
             });
         }
+        let closed = db.closed().boxed();
 
         let draining = Draining::default();
         let (stop, stopped) = watch::channel(false);
@@ -171,7 +186,7 @@ impl Server {
         .map_err(|error| StartError::Bind(bind, error))?;
 
         let address = server.addrs().first().copied().unwrap_or(bind);
-        Ok(Self { running: server.run(), address, stop: Stop(stop), setup: Some(setup_found) })
+        Ok(Self { running: server.run(), address, stop: Stop(stop), setup: Some(setup_found), background, closed })
     }
 
     /// Where the server listens, with the port that it really has.
@@ -193,29 +208,34 @@ impl Server {
         async { setup?.await.ok() }
     }
 
-    /// Serves until it is stopped and what was in flight is done.
+    /// Serves until it is stopped, what was in flight is done, and the connections to the database are closed.
     pub async fn run(self) -> io::Result<()> {
-        self.running.await
+        let Self { running, background, closed, .. } = self;
+        running.await?;
+        drop(background);
+        if tokio::time::timeout(CLOSE_WAIT, closed).await.is_err() {
+            tracing::warn!("the database was still at work, and is left as it is");
+        }
+        Ok(())
     }
 }
 
-/// What is done once the database is ready.
-async fn begin(auth: Data<Auth>, db: Db, setup: oneshot::Sender<SetupState>, housekeeping_period: Duration) {
-    match setup::look(&db).await {
+/// Looks once the database is ready whether there is anybody who can sign in.
+async fn look_for_users(db: &Db, setup: oneshot::Sender<SetupState>) {
+    match setup::look(db).await {
         // Who started the server may not want to know.
         Ok(state) => drop(setup.send(state)),
         Err(problem) => tracing::warn!(cause = problem.cause(), "whether there is a user could not be found out"),
     }
-    tokio::spawn(async move { keep_house(&auth, &db, housekeeping_period).await });
 }
 
 /// Catches up on what was written past the service, and forgets what has passed, again and again.
-async fn keep_house(auth: &Auth, db: &Db, period: Duration) {
+async fn keep_house(auth: Data<Auth>, db: Db, period: Duration) {
     loop {
-        posts::index_missing_posts(db).await;
+        posts::index_missing_posts(&db).await;
         tokio::time::sleep(period).await;
-        auth.forget(db).await;
-        idempotency::forget(db).await;
+        auth.forget(&db).await;
+        idempotency::forget(&db).await;
     }
 }
 

@@ -17,6 +17,7 @@ use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use diesel::sql_types::BigInt;
 use diesel::{Connection as _, ConnectionError, PgConnection, QueryResult, RunQueryDsl as _, SqliteConnection};
 use secrecy::ExposeSecret as _;
+use tokio::sync::watch;
 
 use super::url::{parameter, with_parameters};
 use super::{DatabaseUrl, Error, Options};
@@ -64,12 +65,16 @@ pub(super) struct Connector {
     begun: Instant,
     /// When a connection was last found lost that should have been good.
     loss: AtomicU64,
+    in_use: InUse,
 }
 
+/// What tells, by being there, that the database is in use: every connector and every connection has one.
+pub(super) type InUse = watch::Receiver<()>;
+
 impl Connector {
-    pub(super) fn new(options: &Options, access: Access) -> Self {
+    pub(super) fn new(options: &Options, access: Access, in_use: InUse) -> Self {
         let (begun, loss) = (Instant::now(), AtomicU64::new(0));
-        Self { url: options.url.clone(), access, timeout: options.timeout, begun, loss }
+        Self { url: options.url.clone(), access, timeout: options.timeout, begun, loss, in_use }
     }
 
     /// This moment, in nanoseconds.
@@ -87,7 +92,7 @@ impl ManageConnection for Connector {
         if let (DbConnection::Sqlite(sqlite), Access::ReadOnly) = (&mut connection, self.access) {
             sqlite.batch_execute("PRAGMA query_only = ON").map_err(ConnectionError::CouldntSetupConfiguration)?;
         }
-        Ok(PooledConnection::new(connection, self.now()))
+        Ok(PooledConnection::new(connection, self.now(), self.in_use.clone()))
     }
 
     /// Asked before each loan. Costs no round trip: it looks at what has arrived on the socket, which of a server that is
@@ -130,10 +135,12 @@ pub(super) struct PooledConnection {
     taken: u64,
     /// Until when at least it was good: it was made then, or lent for what it then answered.
     proven: u64,
+    /// After the connection, so that it is dropped once that is closed.
+    _in_use: InUse,
 }
 
 impl PooledConnection {
-    fn new(mut connection: DbConnection, now: u64) -> Self {
+    fn new(mut connection: DbConnection, now: u64, in_use: InUse) -> Self {
         let lost = Arc::new(AtomicBool::new(false));
         let mark = Arc::clone(&lost);
         connection.set_instrumentation(move |event: InstrumentationEvent<'_>| {
@@ -149,7 +156,7 @@ impl PooledConnection {
                 mark.store(true, Ordering::Relaxed);
             }
         });
-        Self { connection, lost, taken: now, proven: now }
+        Self { connection, lost, taken: now, proven: now, _in_use: in_use }
     }
 
     /// Whether it met an error that says that the server is gone, or can no longer write, or that it is in no known state.

@@ -30,6 +30,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 pub use batcher::{Batcher, Lane};
 pub use connection::{DbConnection, snapshot, try_lock};
 pub use error::Error;
@@ -72,6 +74,7 @@ pub struct Db {
     reads: Arc<Pool>,
     writes: Writes,
     prepared: Arc<AtomicBool>,
+    in_use: Arc<watch::Sender<()>>,
 }
 
 /// Where transactions are made that change something.
@@ -87,7 +90,8 @@ impl Db {
     /// Makes the pool, and on SQLite starts the thread that writes. Opens no connection yet: the database may still be
     /// down.
     pub fn start(options: Options) -> io::Result<Self> {
-        let connector = |access| Connector::new(&options, access);
+        let (in_use, mark) = watch::channel(());
+        let connector = |access| Connector::new(&options, access, mark.clone());
         let (reads, writes) = if options.url.is_sqlite() {
             let writer = Writer::start(connector(Access::ReadWrite), options.timeout)?;
             let reads = Pool::new("read", options.pool_size, KEPT_FOR_READS, connector(Access::ReadOnly));
@@ -97,7 +101,14 @@ impl Db {
             let both = Arc::new(Pool::new("all", options.pool_size, kept, connector(Access::ReadWrite)));
             (Arc::clone(&both), Writes::Apart(both))
         };
-        Ok(Self { options: Arc::new(options), reads, writes, prepared: Arc::default() })
+        Ok(Self { options: Arc::new(options), reads, writes, prepared: Arc::default(), in_use: Arc::new(in_use) })
+    }
+
+    /// Resolves once every connection is closed: when all handles and lanes are gone, and their threads have done what they
+    /// were at. SQLite then has put its log into the database's file, and taken it away.
+    pub fn closed(&self) -> impl Future<Output = ()> + use<> {
+        let in_use = Arc::clone(&self.in_use);
+        async move { in_use.closed().await }
     }
 
     /// Which database this is.

@@ -181,6 +181,7 @@ mod tests {
     use diesel::sql_types::Text;
     use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, sql_query};
     use tokio::sync::oneshot::Receiver;
+    use tokio::sync::watch;
 
     use super::super::connection::Access;
     use super::super::sync::Arc;
@@ -210,7 +211,7 @@ mod tests {
         fn connector(&self) -> Connector {
             let url = DatabaseUrl::sqlite(&self.path());
             let options = Options { url, pool_size: 1, timeout: Duration::from_secs(30), migrate: false };
-            Connector::new(&options, Access::ReadWrite)
+            Connector::new(&options, Access::ReadWrite, watch::channel(()).1)
         }
 
         fn send<T, F>(&self, work: F) -> Answered<T>
@@ -336,7 +337,7 @@ mod tests {
             let nowhere = DatabaseUrl::sqlite(&lane.folder.path().join("nowhere/posts.db"));
             let options = Options { url: nowhere, pool_size: 1, timeout: Duration::from_secs(30), migrate: false };
             lane.queue.close();
-            serve(&Connector::new(&options, Access::ReadWrite), &lane.queue, &Histogram::noop());
+            serve(&Connector::new(&options, Access::ReadWrite, watch::channel(()).1), &lane.queue, &Histogram::noop());
             assert!(matches!(refused.try_recv().unwrap(), Err(Error::Unreachable(_))));
         });
     }

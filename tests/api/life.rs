@@ -175,6 +175,36 @@ async fn a_signal_lets_what_is_in_flight_finish_and_ends_with_status_0() {
     }
 }
 
+/// Then the file is all there is, and can be copied.
+#[tokio::test]
+async fn a_server_that_has_stopped_leaves_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let names = || {
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    for run in 1..=3 {
+        let mut server = Program::new(&["--data-dir", data, "--drain-delay", "0.2"]).serve();
+        if run == 1 {
+            let token = server.set_up().await;
+            let created = server.request("POST", "/posts").bearing(&token).json(&json!({"title": "Hello"})).await;
+            assert_eq!(created.status, 201);
+        }
+        // Lanes that read, and what reads past them.
+        for path in ["/posts/1", "/posts", "/posts?q=hello", "/health/ready"] {
+            assert_eq!(server.get(path).await.status, 200, "{path}");
+        }
+        assert_eq!(names(), ["posts.db", "posts.db-shm", "posts.db-wal", "signing-key.pem"]);
+        server.signal("TERM");
+        let (status, log) = server.wait();
+        assert_eq!(status, Some(0), "{log}");
+        assert_eq!(names(), ["posts.db", "signing-key.pem"], "{log}");
+    }
+}
+
 #[tokio::test]
 async fn a_head_that_does_not_arrive_is_not_waited_for() {
     let server = Program::new(&["--head-timeout", "0.3"]).serve();
