@@ -48,6 +48,10 @@ type Transactions = <DbConnection as diesel::Connection>::TransactionManager;
 /// libpq's parameter for what a server must be able to.
 const TARGET: &str = "target_session_attrs";
 
+/// After so long without use a connection may have died without a sign. Short beside what balancers and firewalls grant to
+/// an idle one, and long enough that none in constant use is ever tried for it.
+const REST: Duration = Duration::from_millis(100);
+
 /// What a pool's connections are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
@@ -162,6 +166,11 @@ impl PooledConnection {
     /// Whether it met an error that says that the server is gone, or can no longer write, or that it is in no known state.
     pub(super) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was out of use for a while before it was lent, so that it should be tried before it is relied on.
+    pub(super) fn has_rested(&self) -> bool {
+        Duration::from_nanos(self.taken.saturating_sub(self.proven)) >= REST
     }
 
     /// Begins a transaction that may write. Where that fails, nothing has happened, and the connection is lost.

@@ -1,9 +1,9 @@
 //! The lane of what is created: on PostgreSQL, many callers' rows go in by one statement.
 //!
 //! A few threads, each of them one statement after the other, take all that waits (up to a bound) and create it with one,
-//! which is a transaction of its own: no round trip to begin it and none to commit it, and one wait for the disk. There
-//! is no timer and no window: alone, a caller's row goes in at once; under load, a batch is what comes while the
-//! statement before runs.
+//! which is a transaction of its own: no round trip to begin it and none to commit it, and one wait for the disk. Only
+//! on a connection that has rested it is begun first, to see whether that still stands. There is no timer and no window:
+//! alone, a caller's row goes in at once; under load, a batch is what comes while the statement before runs.
 //!
 //! **No caller fails for another's row.** A statement that the server refuses has done nothing, so each of its rows is
 //! created once more, alone. A statement whose outcome nobody knows, since the connection was lost, is never repeated.

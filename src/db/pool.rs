@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use diesel::ConnectionError;
 use diesel::r2d2::{self, HandleError};
+use diesel::result::Error as QueryError;
 use metrics::{Counter, Gauge, counter, gauge};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -88,16 +89,29 @@ impl Pool {
         work(&mut *self.connection()?)
     }
 
-    /// Runs one statement that changes something, outside of a transaction and never twice: where its connection is lost,
-    /// nobody knows whether it was carried out.
-    pub(super) fn once<T, E: From<Error>>(&self, work: impl FnOnce(&mut DbConnection) -> Result<T, E>) -> Result<T, E> {
-        work(&mut *self.connection()?)
+    /// Runs one statement that changes something, and never twice: where its connection is lost, nobody knows whether it was
+    /// carried out.
+    ///
+    /// It is a transaction of its own. Only where its connection has rested a transaction is begun first, as
+    /// [`Pool::begin`] does: what died meanwhile without a sign is then found out before anything was changed.
+    pub(super) fn once<T, E>(&self, work: impl FnOnce(&mut DbConnection) -> Result<T, E>) -> Result<T, E>
+    where
+        E: From<Error> + From<QueryError>,
+    {
+        let mut connection = self.connection()?;
+        if connection.has_rested() {
+            return self.begin_on(connection)?.finish(work);
+        }
+        work(&mut connection)
     }
 
     /// Takes a connection with a transaction begun on it. Where none can be begun, as on a dead connection or a server
     /// that has become read-only, nothing has happened yet, and a fresh connection is tried.
     pub(super) fn begin(&self) -> Result<Loan, Error> {
-        let mut connection = self.connection()?;
+        self.begin_on(self.connection()?)
+    }
+
+    fn begin_on(&self, mut connection: Loan) -> Result<Loan, Error> {
         if connection.begin().is_err() {
             drop(connection);
             connection = self.connection()?;
