@@ -12,34 +12,16 @@ use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::hash::Hash;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use metrics::{Histogram, histogram};
 use tokio::sync::oneshot;
 
 use super::Error;
-use super::intake::{Asked, Intake};
-use super::queue::Queue;
-use super::sync::{Arc, spawn};
-
-/// How a batcher is to work.
-#[derive(Clone, Copy, Debug)]
-pub struct Lane {
-    /// Its name, for threads and metrics.
-    pub name: &'static str,
-    /// How many queries may run at once, each on a thread and a connection of its own.
-    pub threads: usize,
-    /// The most keys that one query asks for.
-    pub batch: usize,
-    /// The most requests that may wait; further ones are refused.
-    pub waiting: usize,
-}
+use super::intake::{Asked, Batches, Intake, Lane, guarded};
 
 /// Answers requests for what is found by a key, many with one query. Dropped, it ends its threads.
 pub struct Batcher<K, V> {
     intake: Intake<Request<K, V>>,
-    lane: Lane,
 }
 
 struct Request<K, V> {
@@ -67,15 +49,7 @@ where
     where
         F: Fn(&[K]) -> Found<K, V> + Send + Sync + 'static,
     {
-        // Before the threads: should one of them not start, this ends those that did.
-        let batcher = Self { intake: Intake::new(lane.name, lane.waiting, timeout), lane };
-        let query = Arc::new(query);
-        for _ in 0..lane.threads {
-            let (queue, query) = (batcher.intake.queue(), Arc::clone(&query));
-            let sizes = histogram!("posts_db_batch_size", "lane" => lane.name);
-            spawn(lane.name, move || serve(&queue, lane.batch, &*query, &sizes))?;
-        }
-        Ok(batcher)
+        Ok(Self { intake: Intake::start(lane, timeout, move |batches| serve(batches, lane.batch, &query))? })
     }
 
     /// What the key stands for, at this moment or later; `None` where there is nothing.
@@ -93,17 +67,17 @@ where
 
 impl<K, V> std::fmt::Debug for Batcher<K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batcher").field("lane", &self.lane).finish_non_exhaustive()
+        f.debug_struct("Batcher").field("intake", &self.intake).finish_non_exhaustive()
     }
 }
 
-/// What a thread does: one query after the other, until the queue is closed.
-fn serve<K, V>(queue: &Queue<Request<K, V>>, batch_max: usize, query: &impl Fn(&[K]) -> Found<K, V>, sizes: &Histogram)
+/// What a thread does: one query after the other, until the lane is to end.
+fn serve<K, V>(batches: &Batches<Request<K, V>>, batch_max: usize, query: &impl Fn(&[K]) -> Found<K, V>)
 where
     K: Clone + Eq + Hash,
     V: Clone,
 {
-    while let Some(taken) = queue.take(|waiting| pick(waiting, batch_max)) {
+    while let Some(taken) = batches.take(|waiting| pick(waiting, batch_max)) {
         let batch = match taken {
             Taken::All(requests) => group(requests),
             Taken::Some(batch) => batch,
@@ -112,11 +86,8 @@ where
             continue;
         }
         let keys: Vec<K> = batch.keys().cloned().collect();
-        #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
-        sizes.record(keys.len() as f64);
-        // A panic is the batch's, and not the lane's: the connection is thrown away as it passes.
-        let found = catch_unwind(AssertUnwindSafe(|| query(&keys))).unwrap_or(Err(Error::Panicked));
-        answer(batch, found);
+        batches.count(keys.len());
+        answer(batch, guarded(|| query(&keys)));
     }
 }
 

@@ -10,19 +10,15 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use diesel::QueryResult;
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
-use metrics::{Histogram, histogram};
 use tokio::sync::oneshot;
 
-use super::intake::Intake;
+use super::intake::{Batches, Intake, Lane, guarded};
 use super::pool::Pool;
-use super::queue::Queue;
-use super::sync::spawn;
-use super::{Db, DbConnection, Error, Lane};
+use super::{Db, DbConnection, Error};
 
 /// A batch that has so many bytes takes in no more.
 const BYTES: usize = 4 << 20;
@@ -51,13 +47,12 @@ struct Request<N, R> {
     answer: Answer<R>,
 }
 
-/// What each of the threads works with.
+/// What the threads work with.
 struct Worker<N, R> {
     db: Db,
     pool: Arc<Pool>,
     together: Together<N, R>,
     alone: Alone<N, R>,
-    sizes: Histogram,
 }
 
 impl<N: Send + 'static, R: Send + 'static> Inserter<N, R> {
@@ -69,15 +64,9 @@ impl<N: Send + 'static, R: Send + 'static> Inserter<N, R> {
         together: Together<N, R>,
         alone: Alone<N, R>,
     ) -> io::Result<Self> {
-        // Before the threads: should one of them not start, this ends those that did.
-        let intake = Intake::new(lane.name, lane.waiting, db.options.timeout);
-        for _ in 0..lane.threads {
-            let queue = intake.queue();
-            let sizes = histogram!("posts_db_batch_size", "lane" => lane.name);
-            let worker = Worker { db: db.clone(), pool: Arc::clone(pool), together, alone, sizes };
-            spawn(lane.name, move || worker.serve(&queue, lane.batch))?;
-        }
-        Ok(Self(Way::Together(intake)))
+        let worker = Worker { db: db.clone(), pool: Arc::clone(pool), together, alone };
+        let timeout = db.options.timeout;
+        Ok(Self(Way::Together(Intake::start(lane, timeout, move |batches| worker.serve(batches, lane.batch))?)))
     }
 
     /// Without threads: each is created alone.
@@ -101,14 +90,13 @@ impl<N: Send + 'static, R: Send + 'static> Inserter<N, R> {
 }
 
 impl<N, R> Worker<N, R> {
-    /// What a thread does: one batch after the other, until the queue is closed.
-    fn serve(&self, queue: &Queue<Request<N, R>>, batch_max: usize) {
-        while let Some((items, answers)) = queue.take(|waiting| pick(waiting, batch_max)) {
+    /// What a thread does: one batch after the other, until the lane is to end.
+    fn serve(&self, batches: &Batches<Request<N, R>>, batch_max: usize) {
+        while let Some((items, answers)) = batches.take(|waiting| pick(waiting, batch_max)) {
             if items.is_empty() {
                 continue;
             }
-            #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
-            self.sizes.record(items.len() as f64);
+            batches.count(items.len());
             match self.insert_together(&items) {
                 Ok(rows) => {
                     for (row, answer) in rows.into_iter().zip(answers) {
@@ -130,9 +118,7 @@ impl<N, R> Worker<N, R> {
 
     fn insert_together(&self, items: &[N]) -> Result<Vec<Option<R>>, Error> {
         self.db.require_prepared()?;
-        // A panic is the batch's, and not the lane's: the connection is thrown away as it passes.
-        let insert = || self.pool.once(|connection| Ok((self.together)(connection, items)?));
-        catch_unwind(AssertUnwindSafe(insert)).unwrap_or(Err(Error::Panicked))
+        guarded(|| self.pool.once(|connection| Ok((self.together)(connection, items)?)))
     }
 
     fn insert_each_alone(&self, items: &[N], answers: Vec<Answer<R>>) {
@@ -141,8 +127,7 @@ impl<N, R> Worker<N, R> {
                 continue;
             }
             let insert = || self.pool.begin()?.finish(|connection| Ok((self.alone)(connection, item)?));
-            let inserted = catch_unwind(AssertUnwindSafe(insert)).unwrap_or(Err(Error::Panicked));
-            drop(answer.send(inserted));
+            drop(answer.send(guarded(insert)));
         }
     }
 }

@@ -1,16 +1,33 @@
-//! The way into a lane: bounded, timed and counted.
+//! What every lane has: threads, and the way to them, which is bounded, timed and counted.
 
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tokio::sync::oneshot;
 
 use super::Error;
 use super::queue::{Queue, Wake};
-use super::sync::Arc;
+use super::sync::{Arc, spawn};
 
-/// What callers put their requests into, for the threads of a lane. Dropped, it ends these.
+/// How a lane is to work.
+#[derive(Clone, Copy, Debug)]
+pub struct Lane {
+    /// Its name, for threads and metrics.
+    pub name: &'static str,
+    /// How many threads it has, each with a connection of its own.
+    pub threads: usize,
+    /// The most that one query asks for, or one statement writes.
+    pub batch: usize,
+    /// The most requests that may wait; further ones are refused.
+    pub waiting: usize,
+}
+
+/// What callers put their requests into, for the threads of a lane. Dropped, it lets these finish and ends them.
 pub(super) struct Intake<T> {
+    lane: &'static str,
     queue: Arc<Queue<T>>,
     timeout: Duration,
     waiting: Gauge,
@@ -23,20 +40,37 @@ pub(super) struct Asked<T, A> {
     pub(super) wake: Option<Wake<T>>,
 }
 
-impl<T> Intake<T> {
-    /// The intake of the lane with this name: so many requests may wait, each for so long.
-    pub(super) fn new(lane: &'static str, capacity: usize, timeout: Duration) -> Self {
-        Self {
-            queue: Arc::new(Queue::new(capacity)),
-            timeout,
-            waiting: gauge!("posts_db_requests_waiting", "lane" => lane),
-            refused: counter!("posts_db_requests_refused_total", "lane" => lane),
-        }
-    }
+/// The threads' side of a lane: what waits, batch by batch.
+pub(super) struct Batches<T> {
+    queue: Arc<Queue<T>>,
+    sizes: Histogram,
+}
 
-    /// Where the threads find the requests.
-    pub(super) fn queue(&self) -> Arc<Queue<T>> {
-        Arc::clone(&self.queue)
+impl<T> Intake<T> {
+    /// Starts a lane, whose callers wait no longer than the timeout. `serve` is what each of its threads does; it is to
+    /// return when there are no more batches.
+    pub(super) fn start<S>(lane: Lane, timeout: Duration, serve: S) -> io::Result<Self>
+    where
+        T: Send + 'static,
+        S: Fn(&Batches<T>) + Send + Sync + 'static,
+    {
+        let Lane { name, threads, batch: _, waiting } = lane;
+        // Before the threads: should one of them not start, this ends those that did.
+        let intake = Self {
+            lane: name,
+            queue: Arc::new(Queue::new(waiting)),
+            timeout,
+            waiting: gauge!("posts_db_requests_waiting", "lane" => name),
+            refused: counter!("posts_db_requests_refused_total", "lane" => name),
+        };
+        let serve = Arc::new(serve);
+        for _ in 0..threads {
+            let sizes = histogram!("posts_db_batch_size", "lane" => name);
+            let batches = Batches { queue: Arc::clone(&intake.queue), sizes };
+            let serve = Arc::clone(&serve);
+            spawn(name, move || serve(&batches))?;
+        }
+        Ok(intake)
     }
 
     /// Puts in the request that is to be answered through a channel. Refuses where as many wait as may.
@@ -76,15 +110,44 @@ impl<T> Drop for Intake<T> {
 
 impl<T> std::fmt::Debug for Intake<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Intake").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Intake").field("lane", &self.lane).field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 
+impl<T> Batches<T> {
+    /// Of a queue that a test has filled.
+    #[cfg(test)]
+    pub(super) fn of(queue: Arc<Queue<T>>) -> Self {
+        Self { queue, sizes: Histogram::noop() }
+    }
+
+    /// Waits until there is something, and picks of it. `None` when the lane is to end.
+    pub(super) fn take<B>(&self, pick: impl FnOnce(&mut VecDeque<T>) -> B) -> Option<B> {
+        self.queue.take(pick)
+    }
+
+    /// The first that waits, if any does.
+    pub(super) fn pop(&self) -> Option<T> {
+        self.queue.pop()
+    }
+
+    /// Counts a batch.
+    pub(super) fn count(&self, size: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
+        self.sizes.record(size as f64);
+    }
+}
+
+/// Does a batch's work. A panic is the batch's, and not the lane's: the connection is thrown away as it passes.
+pub(super) fn guarded<R>(work: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Error::Panicked))
+}
+
 /// Counts a request until it is answered, or nobody waits for that any more.
-struct Waiting<'a>(&'a Gauge);
+pub(super) struct Waiting<'a>(&'a Gauge);
 
 impl<'a> Waiting<'a> {
-    fn begin(gauge: &'a Gauge) -> Self {
+    pub(super) fn begin(gauge: &'a Gauge) -> Self {
         gauge.increment(1);
         Self(gauge)
     }

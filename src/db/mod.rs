@@ -32,10 +32,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-pub use batcher::{Batcher, Lane};
+pub use batcher::Batcher;
 pub use connection::{DbConnection, snapshot, try_lock};
 pub use error::Error;
 pub use inserter::{Alone, Inserter, Together};
+pub use intake::Lane;
 pub use types::Timestamp;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 

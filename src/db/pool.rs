@@ -13,6 +13,7 @@ use metrics::{Counter, Gauge, counter, gauge};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{Connector, PooledConnection};
+use super::intake::Waiting;
 use super::{DbConnection, Error};
 
 /// How many callers may wait for each connection. At a millisecond a query that is a wait of some tens of
@@ -142,7 +143,10 @@ impl fmt::Debug for Pool {
 }
 
 /// A place in the queue, given back when dropped.
-struct Place<'a>(&'a Pool);
+struct Place<'a> {
+    pool: &'a Pool,
+    _waiting: Waiting<'a>,
+}
 
 impl<'a> Place<'a> {
     fn take(pool: &'a Pool) -> Option<Self> {
@@ -150,15 +154,13 @@ impl<'a> Place<'a> {
             pool.waiting.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        pool.queued.increment(1);
-        Some(Self(pool))
+        Some(Self { pool, _waiting: Waiting::begin(&pool.queued) })
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.queued.decrement(1);
+        self.pool.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -12,26 +12,17 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use diesel::r2d2::ManageConnection as _;
-use metrics::{Histogram, histogram};
 use tokio::sync::oneshot;
 
 use super::connection::{Connector, PooledConnection};
-use super::intake::Intake;
-use super::queue::Queue;
-use super::sync::spawn;
+use super::intake::{Batches, Intake, Lane};
 use super::{DbConnection, Error};
-
-/// The lane's name, for its thread and for metrics.
-const LANE: &str = "write";
-
-/// The most writes to a commit.
-const BATCH: usize = 64;
 
 /// How long a batch takes in further writes. Other programs that want the lock wait for its end.
 const TURN: Duration = Duration::from_millis(50);
 
-/// How many writes may wait.
-const WAITING: usize = 1024;
+/// One thread, since SQLite has one writer at a time.
+const LANE: Lane = Lane { name: "write", threads: 1, batch: 64, waiting: 1024 };
 
 /// Writes, on a thread of its own. Dropped, it lets that finish and go.
 #[derive(Debug)]
@@ -42,11 +33,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the thread. It connects when there is something to write.
     pub(super) fn start(connector: Connector, timeout: Duration) -> io::Result<Self> {
-        let writer = Self { intake: Intake::new(LANE, WAITING, timeout) };
-        let queue = writer.intake.queue();
-        let sizes = histogram!("posts_db_batch_size", "lane" => LANE);
-        spawn(LANE, move || serve(&connector, &queue, &sizes))?;
-        Ok(writer)
+        Ok(Self { intake: Intake::start(LANE, timeout, move |batches| serve(&connector, batches))? })
     }
 
     /// Does the work, and returns once it is stored, or undone where it failed.
@@ -108,19 +95,19 @@ where
     }
 }
 
-/// What the thread does: one batch after the other, until the queue is closed.
-fn serve(connector: &Connector, queue: &Queue<Box<dyn Job>>, sizes: &Histogram) {
+/// What the thread does: one batch after the other, until the lane is to end.
+fn serve(connector: &Connector, batches: &Batches<Box<dyn Job>>) {
     let mut kept = None;
     // Looks, and takes nothing yet: who gives up while the lock is waited for is then left out.
-    while queue.take(|_| ()).is_some() {
+    while batches.take(|_| ()).is_some() {
         match begin(connector, kept.take()) {
             Ok(mut connection) => {
-                write_together(&mut connection, queue, sizes);
+                write_together(&mut connection, batches);
                 if !connector.has_broken(&mut connection) {
                     kept = Some(connection);
                 }
             }
-            Err(error) => refuse(queue, &error),
+            Err(error) => refuse(batches, &error),
         }
     }
 }
@@ -137,18 +124,17 @@ fn begin(connector: &Connector, kept: Option<PooledConnection>) -> Result<Pooled
 }
 
 /// Does what waits, commits it and answers.
-fn write_together(connection: &mut PooledConnection, queue: &Queue<Box<dyn Job>>, sizes: &Histogram) {
+fn write_together(connection: &mut PooledConnection, batches: &Batches<Box<dyn Job>>) {
     let mut batch = Vec::new();
     let begun = Instant::now();
-    while batch.len() < BATCH && begun.elapsed() < TURN && connection.is_in_transaction() {
-        let Some(mut job) = queue.pop() else { break };
+    while batch.len() < LANE.batch && begun.elapsed() < TURN && connection.is_in_transaction() {
+        let Some(mut job) = batches.pop() else { break };
         if job.is_awaited() {
             job.run(connection);
             batch.push(job);
         }
     }
-    #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
-    sizes.record(batch.len() as f64);
+    batches.count(batch.len());
 
     let committed = if connection.is_in_transaction() {
         connection.commit().map_err(Error::from)
@@ -166,8 +152,8 @@ fn write_together(connection: &mut PooledConnection, queue: &Queue<Box<dyn Job>>
 
 /// Answers everybody who waits. They have waited for the same lock; to let each wait for it again would only make them
 /// wait longer.
-fn refuse(queue: &Queue<Box<dyn Job>>, error: &Error) {
-    while let Some(job) = queue.pop() {
+fn refuse(batches: &Batches<Box<dyn Job>>, error: &Error) {
+    while let Some(job) = batches.pop() {
         job.answer(Err(error.clone()));
     }
 }
@@ -184,6 +170,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::super::connection::Access;
+    use super::super::queue::Queue;
     use super::super::sync::Arc;
     use super::super::{DatabaseUrl, Options};
     use super::*;
@@ -198,7 +185,7 @@ mod tests {
 
     impl Lane {
         fn new() -> Self {
-            let lane = Self { folder: tempfile::tempdir().unwrap(), queue: Arc::new(Queue::new(WAITING)) };
+            let lane = Self { folder: tempfile::tempdir().unwrap(), queue: Arc::new(Queue::new(LANE.waiting)) };
             let mut connection = lane.connector().connect().unwrap();
             connection.batch_execute("CREATE TABLE notes (text TEXT NOT NULL)").unwrap();
             lane
@@ -228,7 +215,7 @@ mod tests {
         /// Lets the thread's work be done to its end.
         fn serve(&self) {
             self.queue.close();
-            serve(&self.connector(), &self.queue, &Histogram::noop());
+            serve(&self.connector(), &Batches::of(Arc::clone(&self.queue)));
         }
     }
 
@@ -337,7 +324,8 @@ mod tests {
             let nowhere = DatabaseUrl::sqlite(&lane.folder.path().join("nowhere/posts.db"));
             let options = Options { url: nowhere, pool_size: 1, timeout: Duration::from_secs(30), migrate: false };
             lane.queue.close();
-            serve(&Connector::new(&options, Access::ReadWrite, watch::channel(()).1), &lane.queue, &Histogram::noop());
+            let connector = Connector::new(&options, Access::ReadWrite, watch::channel(()).1);
+            serve(&connector, &Batches::of(Arc::clone(&lane.queue)));
             assert!(matches!(refused.try_recv().unwrap(), Err(Error::Unreachable(_))));
         });
     }

@@ -107,17 +107,17 @@ fn matching_in_order(
     let mut found: Vec<Post> = Vec::new();
     let stretches: &[i64] = if matches!(sort.key, Key::Title) { &[] } else { &STRETCHES };
     for &length in stretches {
-        let Some((ids, last)) = stretch(connection, scope, list, sort, after.as_ref(), length)? else {
+        let Some((ids, end)) = stretch(connection, scope, list, sort, after.as_ref(), length)? else {
             return Ok(found);
         };
         let matches = search::matches(connection, query, ids);
-        let up_to = beyond(&last, if sort.descending { ">=" } else { "<=" });
+        let up_to = beyond(&end, if sort.descending { ">=" } else { "<=" });
         let posts = ordered(scope, list, sort, after.as_ref()).filter(matches).filter(up_to);
         found.extend(posts.limit(missing(list, &found)).load::<Post>(connection)?);
         if missing(list, &found) <= 0 {
             return Ok(found);
         }
-        after = Some(last);
+        after = Some(end);
     }
     let matches = search::matches(connection, query, search::ANY_ID);
     let posts = ordered(scope, list, sort, after.as_ref()).filter(matches);
@@ -135,11 +135,11 @@ fn stretch(
     length: i64,
 ) -> QueryResult<Option<(RangeInclusive<i64>, Position)>> {
     let ids = ordered(scope, list, sort, after).select(posts::id).limit(length).load::<i64>(connection)?;
-    let (Some(lowest), Some(highest), Some(last)) = (ids.iter().min(), ids.iter().max(), ids.last()) else {
+    let (Some(lowest), Some(highest), Some(end)) = (ids.iter().min(), ids.iter().max(), ids.last()) else {
         return Ok(None);
     };
-    let last = posts::table.find(last).select(columns(no_content())).first::<Post>(connection)?;
-    Ok(Some((*lowest..=*highest, list.position_of(&last))))
+    let end = posts::table.find(end).select(columns(no_content())).first::<Post>(connection)?;
+    Ok(Some((*lowest..=*highest, list.position_of(&end))))
 }
 
 /// How many posts a page, with the one after it, lacks.

@@ -9,6 +9,7 @@ use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::sync::{Condvar, Mutex, MutexGuard, mpsc};
 use shuttle::thread;
 
+use super::super::sync::Arc;
 use super::*;
 
 /// How many orders are tried by each way of picking them.
