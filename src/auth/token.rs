@@ -52,7 +52,7 @@ struct StrictHeader {
     kid: String,
 }
 
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Deserialize, Serialize)]
 struct Claims {
     iss: String,
     aud: String,
@@ -64,21 +64,42 @@ struct Claims {
     jti: String,
 }
 
+/// What is remembered of a token: what it claims that is looked at each time.
+#[derive(Clone, Copy, Debug)]
+struct Checked {
+    subject: Subject,
+    not_before: u64,
+    expires: u64,
+}
+
+impl Checked {
+    /// `None` where the claims do not name a subject as tokens of ours do.
+    fn of(claims: &Claims) -> Option<Self> {
+        let (generation, _) = claims.jti.split_once('.')?;
+        let subject = Subject { user_id: number(&claims.sub)?, generation: number(generation)? };
+        Some(Self { subject, not_before: claims.nbf.max(claims.iat), expires: claims.exp })
+    }
+
+    fn counts_at(&self, now: u64) -> bool {
+        self.not_before <= now.saturating_add(LEEWAY) && now <= self.expires.saturating_add(LEEWAY)
+    }
+}
+
 /// The most tokens that a worker remembers.
 const REMEMBERED_MAX: usize = 4096;
 
 thread_local! {
-    /// The tokens whose signatures this worker has checked, by their hashes, with what they claim. A signature that is good
+    /// The tokens whose signatures this worker has checked, by their hashes. A signature that is good
     /// stays so, and to check one takes as long as all the rest of a request. What may change is looked at each time: whether
     /// the token counts now, and whether its user stands. Only good tokens get here, so nobody can fill it with others.
-    static CHECKED: RefCell<HashMap<[u8; 32], Claims>> = RefCell::default();
+    static CHECKED: RefCell<HashMap<[u8; 32], Checked>> = RefCell::default();
 }
 
 impl AccessTokens {
     pub(super) fn new(keys: SigningKeys, issuer: String, audience: String) -> Self {
         let mut validation = Validation::new(Algorithm::EdDSA);
-        validation.leeway = LEEWAY;
-        validation.validate_nbf = true;
+        // The times are looked at each time that the token comes, and not only at first.
+        validation.validate_exp = false;
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
         validation.set_issuer(&[&issuer]);
         validation.set_audience(&[&audience]);
@@ -107,35 +128,36 @@ impl AccessTokens {
     /// Whom the token is about, if it is one of ours and counts now. Why it does not is nobody's business.
     pub(super) fn verify(&self, token: &str) -> Option<Subject> {
         let name = secret::digest(token);
-        let remembered = CHECKED.with_borrow(|checked| checked.get(&name).cloned());
-        let claims = remembered.or_else(|| self.check(token).inspect(|claims| remember(name, claims)))?;
-        let now = now();
-        if claims.exp + LEEWAY < now || claims.nbf.max(claims.iat) > now + LEEWAY {
+        let remembered = CHECKED.with_borrow(|remembered| remembered.get(&name).copied());
+        let checked = remembered.or_else(|| self.check(token))?;
+        if !checked.counts_at(now()) {
             return None;
         }
-        let (generation, _) = claims.jti.split_once('.')?;
-        Some(Subject { user_id: number(&claims.sub)?, generation: number(generation)? })
+        if remembered.is_none() {
+            remember(name, checked);
+        }
+        Some(checked.subject)
     }
 
-    /// What a token claims that is signed by one of our keys, for us, and counts now.
-    fn check(&self, token: &str) -> Option<Claims> {
+    /// What a token claims that is signed by one of our keys, for us.
+    fn check(&self, token: &str) -> Option<Checked> {
         let (header, _) = token.split_once('.')?;
         let header: StrictHeader = serde_json::from_slice(&BASE64URL_NOPAD.decode(header.as_bytes()).ok()?).ok()?;
         if header.alg != "EdDSA" || header.typ != TYPE {
             return None;
         }
         let key = self.keys.find(&header.kid)?;
-        Some(jsonwebtoken::decode(token, &key.public, &self.validation).ok()?.claims)
+        Checked::of(&jsonwebtoken::decode(token, &key.public, &self.validation).ok()?.claims)
     }
 }
 
-/// Spares this worker the next check of the same token.
-fn remember(name: [u8; 32], claims: &Claims) {
-    CHECKED.with_borrow_mut(|checked| {
-        if checked.len() >= REMEMBERED_MAX {
-            checked.clear();
+/// Spares this worker the next check of the same signature.
+fn remember(name: [u8; 32], checked: Checked) {
+    CHECKED.with_borrow_mut(|remembered| {
+        if remembered.len() >= REMEMBERED_MAX {
+            remembered.clear();
         }
-        checked.insert(name, claims.clone());
+        remembered.insert(name, checked);
     });
 }
 
