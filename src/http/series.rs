@@ -8,7 +8,6 @@ use actix_web::http::{Method, StatusCode};
 use metrics::{Counter, Histogram, counter, histogram};
 
 /// The two series that a request counts in.
-#[derive(Clone)]
 struct Series {
     requests: Counter,
     durations: Histogram,
