@@ -56,7 +56,11 @@ impl Reads {
         let pages = |lane| {
             let cursors = Arc::clone(cursors);
             db.batcher(lane, move |connection, keys: &[Arc<PageKey>]| {
-                keys.iter().map(|key| Ok((Arc::clone(key), page(connection, key, &cursors)?))).collect()
+                let page = |key: &Arc<PageKey>| {
+                    let listed = list(connection, key)?;
+                    Ok((Arc::clone(key), render(key, listed, &cursors).map(Arc::new)))
+                };
+                keys.iter().map(page).collect()
             })
         };
         Ok(Self {
@@ -100,25 +104,26 @@ impl StoredPost {
     }
 }
 
-/// Reads a page and renders it. Here and not on a worker: to look for hits takes a while where texts are long.
-fn page(
-    connection: &mut DbConnection,
-    key: &PageKey,
-    cursors: &CursorKeys,
-) -> Result<Result<Arc<RenderedPage>, Problem>, db::Error> {
-    let PageKey { scope, list, name, after, with_total } = key;
+/// The posts of a page and one more where there is a further page; and how many there are on all, where that is asked for.
+type Listed = (Vec<Post>, Option<i64>);
+
+fn list(connection: &mut DbConnection, key: &PageKey) -> Result<Listed, db::Error> {
+    let PageKey { scope, list, after, with_total, .. } = key;
     let read = |connection: &mut DbConnection| {
         let posts = store::list(connection, *scope, list, after.as_ref())?;
         let total = with_total.then(|| store::count(connection, *scope, &list.filter)).transpose()?;
-        Ok::<_, db::Error>((posts, total))
+        Ok((posts, total))
     };
     let is_one_statement = list.filter.q.is_none() && !with_total;
-    let (mut posts, total) = if is_one_statement { read(connection)? } else { db::snapshot(connection, read)? };
+    if is_one_statement { read(connection) } else { db::snapshot(connection, read) }
+}
+
+/// Here and not on a worker: to look for hits takes a while where texts are long.
+fn render(key: &PageKey, (mut posts, total): Listed, cursors: &CursorKeys) -> Result<RenderedPage, Problem> {
+    let PageKey { list, name, .. } = key;
     let next = list.page.cut(&mut posts).map(|last| list.position_of(last));
     let items = posts.into_iter().map(|post| list.item(post)).collect();
-    let next_cursor = next.map(|position| cursors.seal(name, &position)).transpose();
-    Ok(next_cursor.and_then(|next_cursor| {
-        let page = PostPage { items, next_cursor, total };
-        RenderedPage::of(&page, page.next_cursor.clone()).map(Arc::new)
-    }))
+    let next_cursor = next.map(|position| cursors.seal(name, &position)).transpose()?;
+    let page = PostPage { items, next_cursor, total };
+    RenderedPage::of(&page, page.next_cursor.clone())
 }
