@@ -8,7 +8,7 @@ use super::password::{self, Weakness};
 use super::role::Role;
 use super::secret::Hash;
 use crate::db::schema::{api_keys, sessions, users};
-use crate::db::{DbConnection, Timestamp};
+use crate::db::{self, DbConnection, Timestamp};
 use crate::http::fields::{Fields, Text};
 use crate::http::problem::Problem;
 
@@ -140,11 +140,7 @@ pub(super) fn find(connection: &mut DbConnection, id: i64) -> QueryResult<Option
 /// Those of the accounts with these ids that there are.
 pub(super) fn find_all(connection: &mut DbConnection, ids: &[i64]) -> QueryResult<Vec<Account>> {
     let accounts = users::table.filter(users::id.eq_any(ids)).select(ACCOUNT);
-    match connection {
-        // As one array, so that the statement is the same for any number and stays prepared.
-        DbConnection::Postgres(postgres) => accounts.load(postgres),
-        DbConnection::Sqlite(sqlite) => accounts.load(sqlite),
-    }
+    db::load_on_either(connection, accounts)
 }
 
 pub(super) fn find_credentials_by_email(
@@ -179,10 +175,7 @@ pub(super) fn find_keys(connection: &mut DbConnection, hashes: &[Hash]) -> Query
     let key = (api_keys::id, api_keys::role, api_keys::expires_on, api_keys::last_used_on);
     let keys = api_keys::table.inner_join(users::table).filter(api_keys::hash.eq_any(hashes));
     let keys = keys.select((api_keys::hash, (key, ACCOUNT)));
-    match connection {
-        DbConnection::Postgres(postgres) => keys.load(postgres),
-        DbConnection::Sqlite(sqlite) => keys.load(sqlite),
-    }
+    db::load_on_either(connection, keys)
 }
 
 pub(super) fn note_use_of_key(connection: &mut DbConnection, id: i64, used_on: Timestamp) -> QueryResult<usize> {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::{
     AnsiTransactionManager, InstrumentationEvent, SimpleConnection as _, TransactionManager as _,
 };
+use diesel::query_dsl::LoadQuery;
 use diesel::r2d2::{ManageConnection, R2D2Connection as _};
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use diesel::sql_types::BigInt;
@@ -392,6 +393,18 @@ fn with_defaults(url: &str, timeout: Option<Duration>) -> String {
     ];
     let missing: Vec<_> = defaults.into_iter().filter(|(name, _)| parameter(url, name).is_none()).collect();
     with_parameters(url, &missing)
+}
+
+/// Loads what a query finds that the derive of [`DbConnection`] cannot pass on: one with `eq_any`, which is a list on SQLite,
+/// and on PostgreSQL one array, so that the statement is the same for any number and stays prepared.
+pub fn load_on_either<'query, Q, T>(connection: &mut DbConnection, query: Q) -> QueryResult<Vec<T>>
+where
+    Q: LoadQuery<'query, PgConnection, T> + LoadQuery<'query, SqliteConnection, T>,
+{
+    match connection {
+        DbConnection::Postgres(postgres) => query.load(postgres),
+        DbConnection::Sqlite(sqlite) => query.load(sqlite),
+    }
 }
 
 /// Takes the lock with this number until the transaction ends, and says whether it could be had: at once, without

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 pub use batcher::Batcher;
-pub use connection::{DbConnection, snapshot, try_lock};
+pub use connection::{DbConnection, load_on_either, snapshot, try_lock};
 pub use error::Error;
 pub use inserter::{Alone, Inserter, Together};
 pub use intake::Lane;

@@ -12,7 +12,7 @@ use super::list::{Content, Filter, Key, Order, Position, PostList, Sort};
 use super::{NewPost, Post, Scope, excerpt, search};
 use crate::db::schema::posts;
 use crate::db::types::Timestamptz;
-use crate::db::{Backend, DbConnection, Timestamp};
+use crate::db::{self, Backend, DbConnection, Timestamp};
 use crate::search::{Query, Rank};
 
 /// How long the stretches are in which the posts that match are looked for, of a list in an order of its own. Beyond
@@ -291,11 +291,7 @@ fn beyond<'a>(position: &'a Position, operator: &str) -> Condition<'a> {
 /// Those of the posts with these ids that there are, whoever may see them.
 pub(super) fn find_all(connection: &mut DbConnection, ids: &[i64]) -> QueryResult<Vec<Post>> {
     let posts = posts::table.filter(posts::id.eq_any(ids));
-    match connection {
-        // As one array, so that the statement is the same for any number and stays prepared.
-        DbConnection::Postgres(postgres) => posts.load(postgres),
-        DbConnection::Sqlite(sqlite) => posts.load(sqlite),
-    }
+    db::load_on_either(connection, posts)
 }
 
 /// Finds a post and keeps others from changing it until the transaction ends.
