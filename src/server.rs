@@ -22,6 +22,7 @@ use crate::auth::{Auth, Site};
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::migrations::PrepareError;
+use crate::http::coding::prefer_gzip;
 use crate::http::conditional::RequireIfMatch;
 use crate::http::cursor::CursorKeys;
 use crate::http::idempotency::{self, FingerprintKeys};
@@ -165,6 +166,7 @@ impl Server {
                 .configure(routes::configure)
                 // The last one wrapped is the first to see a request.
                 .wrap(Compress::default())
+                .wrap(from_fn(prefer_gzip))
                 .wrap(from_fn(limit_head))
                 .wrap(cors)
                 .wrap(Condition::new(speaks_cors, from_fn(vary_by_origin)))

@@ -82,7 +82,7 @@ impl Asset {
 
     /// The answer to a GET: the body in the coding that the request prefers, or that the client has it.
     pub async fn answer(&self, conditions: ReadConditions) -> Result<HttpResponse, Problem> {
-        let conditions = if self.is_coded { conditions } else { conditions.without_coding() };
+        let conditions = if self.is_coded { conditions.with_lasting_coding() } else { conditions.without_coding() };
         if let Some(mut response) = conditions.not_modified(&self.validators)? {
             return Ok(self.describe(&mut response).finish());
         }

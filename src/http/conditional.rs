@@ -3,15 +3,16 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{self, AcceptEncoding, ContentEncoding, Encoding, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, ContentEncoding, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Data;
-use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder};
 use aws_lc_rs::digest;
 use data_encoding::BASE64URL_NOPAD;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, Type};
 
+use super::coding::{coding, lasting_coding};
 use super::problem::{Code, Fault, Problem};
 use super::schema::parameter;
 use crate::db::Timestamp;
@@ -124,6 +125,7 @@ pub struct ReadConditions {
     conditions: Conditions,
     /// The content coding that the answer's body would have.
     coding: Option<ContentEncoding>,
+    lasting_coding: Option<ContentEncoding>,
 }
 
 /// The conditions of a PUT, PATCH or DELETE. To extract them fails with 428 where a write must have one.
@@ -140,9 +142,14 @@ struct Conditions {
 }
 
 impl ReadConditions {
-    /// The content coding that the request prefers; `None` for none.
+    /// The content coding that the answer's body would have; `None` for none.
     pub(super) fn coding(&self) -> Option<ContentEncoding> {
         self.coding
+    }
+
+    /// Those of an answer that is kept in each coding.
+    pub(super) fn with_lasting_coding(self) -> Self {
+        Self { coding: self.lasting_coding, ..self }
     }
 
     /// Those of an answer that has no content coding, whatever the request prefers.
@@ -222,8 +229,8 @@ impl FromRequest for ReadConditions {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let coding = coding(request);
-        ready(Conditions::read(request).map(|conditions| Self { conditions, coding }))
+        let (coding, lasting_coding) = (coding(request), lasting_coding(request));
+        ready(Conditions::read(request).map(|conditions| Self { conditions, coding, lasting_coding }))
     }
 }
 
@@ -289,15 +296,6 @@ fn precondition_failed(current: &Validators) -> Problem {
     match HeaderValue::from_str(&current.etag(None)) {
         Ok(etag) => problem.with_header(header::ETAG, etag),
         Err(_) => problem,
-    }
-}
-
-/// What the compression makes of `Accept-Encoding`.
-fn coding(request: &HttpRequest) -> Option<ContentEncoding> {
-    let known = [Encoding::identity(), Encoding::brotli(), Encoding::gzip(), Encoding::deflate(), Encoding::zstd()];
-    match request.get_header::<AcceptEncoding>()?.negotiate(known.iter())? {
-        Encoding::Known(ContentEncoding::Identity) | Encoding::Unknown(_) => None,
-        Encoding::Known(coding) => Some(coding),
     }
 }
 

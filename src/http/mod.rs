@@ -3,6 +3,7 @@
 
 pub mod asset;
 pub mod client;
+pub mod coding;
 pub mod conditional;
 pub mod cursor;
 pub mod endpoint;

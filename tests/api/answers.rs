@@ -287,6 +287,10 @@ async fn the_coding_is_one_that_the_request_allows(#[values(Sqlite, Postgres)] d
         ("gzip;q=0.5, br", "br"),
         ("gzip, br;q=0.5, zstd;q=0.1", "gzip"),
         ("unknown, zstd;q=0.1", "zstd"),
+        // What browsers send. Brotli would take the service longer than all else together.
+        ("gzip, deflate, br, zstd", "gzip"),
+        ("br, zstd", "br"),
+        ("br, gzip;q=0.9", "br"),
         ("GZIP", "gzip"),
         ("gzip;q=nonsense", ""),
     ] {

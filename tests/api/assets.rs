@@ -112,6 +112,7 @@ async fn an_assets_coding_is_one_that_the_request_allows(#[values(Sqlite, Postgr
         ("gzip;q=0.5, br", "br"),
         ("gzip, br;q=0.5, zstd;q=0.1", "gzip"),
         ("unknown, zstd;q=0.1", "zstd"),
+        ("gzip, deflate, br, zstd", "br"),
         ("gzip, identity;q=0", "gzip"),
         ("deflate, *;q=0", "deflate"),
         ("GZIP", "gzip"),
