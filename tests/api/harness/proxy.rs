@@ -174,6 +174,8 @@ async fn connection(mut client: TcpStream, state: &State, mut cuts: broadcast::R
             command = cuts.recv() => command.expect("no more commands than connections hear"),
         }
     };
+    // It hears no further command: who gives one would wait for it.
+    drop(cuts);
     if command.how == Cut::Unnoticed && !waits.load(Ordering::SeqCst) {
         drop(command);
         let _ = client.readable().await;
