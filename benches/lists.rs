@@ -20,34 +20,25 @@ mod postgres;
 #[path = "../tests/api/harness/queries.rs"]
 #[expect(unreachable_pub, reason = "it is the tests'")]
 mod queries;
+#[expect(dead_code, reason = "it is for all benches")]
+mod support;
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 use reqwest::Client;
 use serde_json::{Value, json};
+use support::Served;
 
 const SORTS: [&str; 4] = ["-created_on", "-updated_on", "title", "id"];
 const ROUNDS: usize = 300;
 
 /// A program on a database of its own.
 struct Server {
-    child: Child,
-    url: String,
+    served: Served,
     client: Client,
     database: String,
-    setup_token: String,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Server {
@@ -59,37 +50,26 @@ impl Server {
     }
 
     fn start(on_postgres: bool) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_posts"));
-        command.args(["--bind", "127.0.0.1:0", "--log", "error", "--data-dir"]).arg(folder.path());
-        let database = if on_postgres {
-            let key = folder.path().join("key.pem");
-            std::fs::write(&key, posts_api::auth::SigningKey::generate().unwrap()).unwrap();
-            let (_, url) = postgres::server()?.create_database();
-            command.args(["--database-url", &url, "--signing-key"]).arg(key);
-            url
-        } else {
-            folder.path().join("posts.db").to_str().unwrap().to_owned()
-        };
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let url = lines.next().unwrap().strip_prefix("listening on ").unwrap().to_owned();
-        let setup_token = lines.find_map(|line| line.strip_prefix("setup token: ").map(str::to_owned)).unwrap();
-        Some(Self { child, url, client: Client::new(), database, setup_token, _folder: folder })
+        let url = if on_postgres { Some(postgres::server()?.create_database().1) } else { None };
+        let served = Served::start(url.as_deref(), |command| {
+            command.args(["--log", "error"]);
+        });
+        let database = url.unwrap_or_else(|| served.database_file().to_str().unwrap().to_owned());
+        Some(Self { served, client: Client::new(), database })
     }
 
     /// Creates these posts as a user does.
     async fn create(&self, posts: &[Value]) {
         let admin = json!({
-            "setup_token": self.setup_token, "email": "admin@example.org", "password": "correct horse battery staple",
+            "setup_token": self.served.setup_token(), "email": "admin@example.org", "password": "correct horse battery staple",
         });
-        let tokens = self.client.post(format!("{}/auth/setup", self.url)).json(&admin).send().await.unwrap();
+        let tokens = self.client.post(self.served.url("/auth/setup")).json(&admin).send().await.unwrap();
         let tokens: Value = tokens.json().await.unwrap();
         for post in posts {
             let [title, author, content] = queries::texts(post);
             let author = (!author.is_empty()).then_some(author);
             let post = json!({"title": title, "author": author, "content": content});
-            let request = self.client.post(format!("{}/posts", self.url)).json(&post);
+            let request = self.client.post(self.served.url("/posts")).json(&post);
             let answer = request.bearer_auth(tokens["access_token"].as_str().unwrap()).send().await.unwrap();
             assert_eq!(answer.status(), 201);
         }
@@ -101,7 +81,7 @@ impl Server {
         for query in queries {
             let begin = Instant::now();
             let encoded = percent_encoding::utf8_percent_encode(&query, percent_encoding::NON_ALPHANUMERIC);
-            let answer = self.client.get(format!("{}/posts?q={encoded}", self.url)).send().await.unwrap();
+            let answer = self.client.get(self.served.url(&format!("/posts?q={encoded}"))).send().await.unwrap();
             assert!([200, 400].contains(&answer.status().as_u16()), "{query}");
             answer.bytes().await.unwrap();
             times.push((begin.elapsed(), query));
@@ -145,7 +125,7 @@ impl Server {
     /// A page's text, and how long it took to come.
     async fn get(&self, path: &str) -> (String, Duration) {
         let begin = Instant::now();
-        let answer = self.client.get(format!("{}{path}", self.url)).send().await.unwrap();
+        let answer = self.client.get(self.served.url(path)).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         let text = answer.text().await.unwrap();
         (text, begin.elapsed())

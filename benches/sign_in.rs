@@ -11,14 +11,16 @@
     reason = "where a bench cannot go on, it fails; its figures are printed"
 )]
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+#[expect(dead_code, reason = "it is for all benches")]
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
+use support::Served;
 
 const PASSWORD: &str = "correct horse battery staple";
 const USERS: usize = 30;
@@ -29,35 +31,22 @@ const ROUND: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 200;
 
 struct Server {
-    child: Child,
-    url: String,
+    served: Served,
     client: Client,
     /// Every request may come from an address of its own, so that no limit is met.
     address: AtomicU32,
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 impl Server {
     /// Starts the program on a file of its own, and makes its first admin.
-    async fn start(folder: &std::path::Path) -> (Self, String) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_posts"))
-            .args(["--bind", "127.0.0.1:0", "--log", "error", "--trusted-proxy", "127.0.0.1", "--data-dir"])
-            .arg(folder)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let url = lines.next().unwrap().strip_prefix("listening on ").unwrap().to_owned();
-        let token = lines.find_map(|line| line.strip_prefix("setup token: ").map(str::to_owned)).unwrap();
+    async fn start() -> (Self, String) {
+        let program = Served::start(None, |command| {
+            command.args(["--log", "error", "--trusted-proxy", "127.0.0.1"]);
+        });
         // Gives up an idle connection before the server does: a POST on one that is just being closed would fail.
         let client = Client::builder().pool_idle_timeout(Duration::from_secs(1)).build().unwrap();
-        let server = Self { child, url, client, address: AtomicU32::new(0x0b00_0000) };
+        let server = Self { served: program, client, address: AtomicU32::new(0x0b00_0000) };
+        let token = server.served.setup_token();
         let admin = json!({"setup_token": token, "email": "admin@example.org", "password": PASSWORD});
         let tokens = server.post("/auth/setup", &admin, None).await.1;
         (server, tokens["access_token"].as_str().unwrap().to_owned())
@@ -65,7 +54,7 @@ impl Server {
 
     async fn post(&self, path: &str, body: &Value, token: Option<&str>) -> (StatusCode, Value) {
         let address = std::net::Ipv4Addr::from(self.address.fetch_add(1, Ordering::Relaxed));
-        let request = self.client.post(format!("{}{path}", self.url)).header("X-Forwarded-For", address.to_string());
+        let request = self.client.post(self.served.url(path)).header("X-Forwarded-For", address.to_string());
         let request = if let Some(token) = token { request.bearer_auth(token) } else { request };
         let answer = request.json(body).send().await.unwrap();
         (answer.status(), answer.json().await.unwrap())
@@ -89,7 +78,7 @@ impl Server {
                 let mut times = Vec::new();
                 while Instant::now() < end {
                     let begin = Instant::now();
-                    let answer = server.client.get(format!("{}/posts", server.url)).send().await.unwrap();
+                    let answer = server.client.get(server.served.url("/posts")).send().await.unwrap();
                     assert_eq!(answer.status(), StatusCode::OK);
                     answer.bytes().await.unwrap();
                     times.push(begin.elapsed());
@@ -119,8 +108,7 @@ fn quantile(times: &mut [Duration], quantile: f64) -> f64 {
 
 #[tokio::main]
 async fn main() {
-    let folder = tempfile::tempdir().unwrap();
-    let (server, admin) = Server::start(folder.path()).await;
+    let (server, admin) = Server::start().await;
     for user in 0..USERS {
         let user = json!({"email": format!("user{user}@example.org"), "password": PASSWORD, "role": "reader"});
         assert_eq!(server.post("/users", &user, Some(&admin)).await.0, StatusCode::CREATED);

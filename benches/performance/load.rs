@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -99,49 +100,30 @@ fn write_script(path: &Path, requests: &[String]) {
     std::fs::write(path, script).unwrap();
 }
 
+/// What the connections of our own client share.
+struct Load {
+    address: String,
+    requests: Vec<String>,
+    /// Which request is the next, whoever sends it.
+    next: AtomicUsize,
+    failures: AtomicUsize,
+    end: Instant,
+}
+
 fn own(address: &str, requests: &[String], connections: usize, turn: Duration) -> Outcome {
-    let requests: Arc<[String]> = requests.into();
-    let next = Arc::new(AtomicUsize::new(0));
-    let failures = Arc::new(AtomicUsize::new(0));
     let begin = Instant::now();
-    let threads: Vec<_> = (0..connections.min(2))
+    let load = Arc::new(Load {
+        address: address.to_owned(),
+        requests: requests.to_vec(),
+        next: AtomicUsize::new(0),
+        failures: AtomicUsize::new(0),
+        end: begin + turn,
+    });
+    let threads = connections.min(2);
+    let threads: Vec<_> = (0..threads)
         .map(|thread| {
-            let (requests, next, failures, address) =
-                (Arc::clone(&requests), Arc::clone(&next), Arc::clone(&failures), address.to_owned());
-            std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                let mine = (connections + 1 - thread) / connections.min(2);
-                let tasks = tokio::task::LocalSet::new();
-                tasks.block_on(&runtime, async {
-                    let clients: Vec<_> = (0..mine)
-                        .map(|_| {
-                            let (requests, next, failures, address) =
-                                (Arc::clone(&requests), Arc::clone(&next), Arc::clone(&failures), address.clone());
-                            tokio::task::spawn_local(async move {
-                                let mut times = Vec::new();
-                                let mut stream = TcpStream::connect(&address).await.unwrap();
-                                stream.set_nodelay(true).unwrap();
-                                let mut buffer = Vec::with_capacity(1 << 16);
-                                while begin.elapsed() < turn {
-                                    let request = &requests[next.fetch_add(1, Ordering::Relaxed) % requests.len()];
-                                    let sent = Instant::now();
-                                    stream.write_all(request.as_bytes()).await.unwrap();
-                                    if !read_answer(&mut stream, &mut buffer).await {
-                                        failures.fetch_add(1, Ordering::Relaxed);
-                                    }
-                                    times.push(sent.elapsed());
-                                }
-                                times
-                            })
-                        })
-                        .collect();
-                    let mut times = Vec::new();
-                    for client in clients {
-                        times.extend(client.await.unwrap());
-                    }
-                    times
-                })
-            })
+            let load = Arc::clone(&load);
+            std::thread::spawn(move || load.run((connections + 1 - thread) / threads))
         })
         .collect();
     let mut times: Vec<Duration> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
@@ -150,8 +132,34 @@ fn own(address: &str, requests: &[String], connections: usize, turn: Duration) -
     let at = |percent: usize| times[times.len() * percent / 100].as_secs_f64() * 1e3;
     #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53")]
     let requests = times.len() as f64;
-    let failures = failures.load(Ordering::Relaxed);
+    let failures = load.failures.load(Ordering::Relaxed);
     Outcome { requests, rate: requests / elapsed.as_secs_f64(), p50: at(50), p99: at(99), failures }
+}
+
+impl Load {
+    /// Sends on so many connections from this thread; how long each request took.
+    fn run(&self, connections: usize) -> Vec<Duration> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let times = runtime.block_on(join_all((0..connections).map(|_| self.send_in_turn())));
+        times.concat()
+    }
+
+    async fn send_in_turn(&self) -> Vec<Duration> {
+        let mut times = Vec::new();
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut buffer = Vec::with_capacity(1 << 16);
+        while Instant::now() < self.end {
+            let request = &self.requests[self.next.fetch_add(1, Ordering::Relaxed) % self.requests.len()];
+            let sent = Instant::now();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            if !read_answer(&mut stream, &mut buffer).await {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+            }
+            times.push(sent.elapsed());
+        }
+        times
+    }
 }
 
 /// Reads one answer, and says whether it is a success.

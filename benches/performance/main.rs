@@ -21,6 +21,9 @@ mod naive;
 mod postgres;
 mod program;
 mod report;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "it is for all benches")]
+mod support;
 mod workloads;
 
 use std::time::Duration;

@@ -1,86 +1,60 @@
 //! The program as a process of its own, and what processes cost.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
-/// A server that is being measured.
-pub(crate) struct Program {
-    child: Child,
-    pub(crate) address: String,
-    _folder: tempfile::TempDir,
-}
+use crate::support::Served;
 
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+/// A server that is being measured, ready for requests.
+pub(crate) struct Program(Served);
 
 impl Program {
     /// The service on this database, as it is by default; its log goes nowhere.
     pub(crate) fn start(database_url: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let key = folder.path().join("key.pem");
-        std::fs::write(&key, posts_api::auth::SigningKey::generate().unwrap()).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_posts"));
-        command.args(["--bind", "127.0.0.1:0", "--database-url", database_url, "--signing-key"]).arg(key);
-        command.arg("--data-dir").arg(folder.path());
-        Self::spawn(command, folder)
+        Self::ready(Served::start(Some(database_url), |command| {
+            command.stderr(Stdio::null());
+        }))
     }
 
     /// The naive way on the same database.
     pub(crate) fn start_naive(database_url: &str) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--serve-naively", database_url]);
-        Self::spawn(command, tempfile::tempdir().unwrap())
+        command.args(["--serve-naively", database_url]).stderr(Stdio::null());
+        Self::ready(Served::spawn(command, tempfile::tempdir().unwrap()))
     }
 
-    fn spawn(mut command: Command, folder: tempfile::TempDir) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = lines.next().expect("it listens").unwrap();
-        let address = line.strip_prefix("listening on http://").unwrap().to_owned();
-        // It prints more, and must not meet a closed pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        let program = Self { child, address, _folder: folder };
-        program.await_readiness();
-        program
-    }
-
-    fn await_readiness(&self) {
+    fn ready(served: Served) -> Self {
         for _ in 0..600 {
-            if Client::new().get(self.url("/posts/1")).send().is_ok_and(|answer| answer.status() != 503) {
-                return;
+            if Client::new().get(served.url("/posts/1")).send().is_ok_and(|answer| answer.status() != 503) {
+                return Self(served);
             }
             std::thread::sleep(Duration::from_millis(50));
         }
         panic!("the server is not ready");
     }
 
-    pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+    pub(crate) fn address(&self) -> &str {
+        &self.0.address
     }
 
     pub(crate) fn process(&self) -> u32 {
-        self.child.id()
+        self.0.process()
     }
 
     /// A token of the user that [`create_author`] made, fresh: one lasts for fifteen minutes.
     pub(crate) fn sign_in(&self) -> String {
         let body = json!({"email": EMAIL, "password": PASSWORD});
-        let answer = Client::new().post(self.url("/auth/login")).json(&body).send().unwrap();
+        let answer = Client::new().post(self.0.url("/auth/login")).json(&body).send().unwrap();
         let tokens: Value = answer.json().unwrap();
         tokens["access_token"].as_str().expect("the sign-in succeeds").to_owned()
     }
 
     pub(crate) fn get(&self, path: &str) -> Value {
-        let answer = Client::new().get(self.url(path)).send().unwrap();
+        let answer = Client::new().get(self.0.url(path)).send().unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         answer.json().unwrap()
     }

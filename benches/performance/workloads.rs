@@ -49,7 +49,7 @@ impl Measured<'_> {
             (cpu_milliseconds(process, false), database)
         };
         let before = used();
-        let outcome = self.client.run(&self.program.address, requests, connections, self.options.turn());
+        let outcome = self.client.run(self.program.address(), requests, connections, self.options.turn());
         let after = used();
         Sample {
             memory: memory_mebibytes(process, "VmRSS"),
