@@ -225,6 +225,28 @@ fn held_up(batch: usize, waiting: usize) -> (Arc<Gate>, Arc<Batcher<usize, usize
     (gate, batcher, first)
 }
 
+/// One wake-up may be for more than one query: who was woken passes it on.
+#[test]
+fn what_one_thread_leaves_another_takes_at_once() {
+    in_many_orders(|| {
+        let other_ran = Arc::new((Mutex::new(false), Condvar::new()));
+        let batcher = start(lane(2, 1, MANY), move |keys| {
+            let (ran, changed) = &*other_ran;
+            let mut ran = ran.lock().unwrap();
+            if keys == [1] {
+                *ran = true;
+                changed.notify_all();
+            }
+            while !*ran {
+                ran = changed.wait(ran).unwrap();
+            }
+            Ok(echo(keys))
+        });
+        let answers = [ask(&batcher, 0).unwrap(), ask(&batcher, 1).unwrap()];
+        assert_eq!(answers.map(|answered| answer_of(answered).unwrap()), [Some(0), Some(1)]);
+    });
+}
+
 #[test]
 fn who_went_away_before_the_query_is_not_asked_for() {
     in_many_orders(|| {
