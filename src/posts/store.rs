@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use diesel::dsl::{AsExprOf, sql};
+use diesel::dsl::{AsExprOf, max, sql};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{self, AstPass, QueryFragment, QueryId};
@@ -15,9 +15,11 @@ use crate::db::types::Timestamptz;
 use crate::db::{self, Backend, DbConnection, Timestamp};
 use crate::search::{Query, Rank};
 
-/// How long the stretches are in which the posts that match are looked for, of a list in an order of its own. Beyond
-/// them, words that have not been found often enough are rare enough for all posts with them to be read.
+/// How long the stretches are in which the posts that match are looked for, of a list in an order of its own.
 const STRETCHES: [i64; 2] = [4096, 32_768];
+
+/// So many posts that match are sooner read, all of them, than a further stretch is walked through.
+const FEW: i64 = 2500;
 
 /// The most posts that the index of words is asked for at once.
 const CANDIDATES_MAX: i64 = 10_000;
@@ -118,6 +120,12 @@ fn matching_in_order(
             return Ok(found);
         }
         after = Some(end);
+        let highest: Option<i64> = posts::table.select(max(posts::id)).first(connection)?;
+        let found = i64::try_from(found.len()).unwrap_or(i64::MAX);
+        if found.saturating_add(1).saturating_mul(highest.unwrap_or(0) / length) <= FEW {
+            // As rare as they have been so far.
+            break;
+        }
     }
     let matches = search::matches(connection, query, search::ANY_ID);
     let posts = ordered(scope, list, sort, after.as_ref()).filter(matches);

@@ -221,19 +221,19 @@ type Has = fn(i64) -> bool;
 async fn a_search_in_an_order_of_its_own_meets_every_post_however_rare_its_words(
     #[values(Sqlite, Postgres)] database: Database,
 ) {
-    const COUNT: i64 = 60_000;
+    const COUNT: i64 = 150_000;
     let api = start!(database);
     api.database.load(usize::try_from(COUNT).unwrap());
     let (id, instant) = match database {
         Postgres => ("post_id", "timestamptz '2001-01-01T00:00:00Z' + {} * interval '1 minute'"),
         Sqlite => ("rowid", "strftime('%Y-%m-%dT%H:%M:%S.000000Z', 978307200 + {} * 60, 'unixepoch')"),
     };
-    let (created, updated) = ("(id + 3 - id % 4 * 2)", "(70000 + id * 7919 % 60013)");
+    let (created, updated) = ("(id + 3 - id % 4 * 2)", "(200000 + id * 7919 % 150011)");
     let sql = format!(
         "UPDATE posts SET created_on = {}, updated_on = {}; DELETE FROM posts_search; \
          INSERT INTO posts_search ({id}, title, author, content) SELECT id, '', '', \
-         CASE WHEN id % 10 = 0 THEN 'often ' ELSE '' END || CASE WHEN id % 1000 = 0 THEN 'seldom ' ELSE '' END \
-         || CASE WHEN id = 77 THEN 'once ' ELSE '' END || CASE WHEN id % 20 = 0 THEN 'even ' ELSE '' END FROM posts",
+         CASE WHEN id % 50 = 0 THEN 'often ' ELSE '' END || CASE WHEN id % 1000 = 0 THEN 'seldom ' ELSE '' END \
+         || CASE WHEN id = 77 THEN 'once ' ELSE '' END || CASE WHEN id % 100 = 0 THEN 'even ' ELSE '' END FROM posts",
         instant.replace("{}", created),
         instant.replace("{}", updated),
     );
@@ -241,13 +241,13 @@ async fn a_search_in_an_order_of_its_own_meets_every_post_however_rare_its_words
 
     let orders: [(&str, KeyOf); 4] = [
         ("created_on", |id| (id + 3 - id % 4 * 2, id)),
-        ("updated_on", |id| (id * 7919 % 60013, id)),
+        ("updated_on", |id| (id * 7919 % 150011, id)),
         ("id", |id| (id, id)),
         ("title", |id| (id * 7919 % 1000, id)),
     ];
     let queries: [(&str, Has); 5] = [
-        ("often", |id| id % 10 == 0),
-        ("often -even", |id| id % 20 == 10),
+        ("often", |id| id % 50 == 0),
+        ("often -even", |id| id % 100 == 50),
         ("seldom often", |id| id % 1000 == 0),
         ("once", |id| id == 77),
         ("once seldom", |_| false),
