@@ -241,7 +241,7 @@ async fn a_search_in_an_order_of_its_own_meets_every_post_however_rare_its_words
 
     let orders: [(&str, KeyOf); 4] = [
         ("created_on", |id| (id + 3 - id % 4 * 2, id)),
-        ("updated_on", |id| (id * 7919 % 150011, id)),
+        ("updated_on", |id| (id * 7919 % 150_011, id)),
         ("id", |id| (id, id)),
         ("title", |id| (id * 7919 % 1000, id)),
     ];
