@@ -13,8 +13,8 @@ use actix_web::{HttpMessage as _, HttpRequest};
 struct Accepted(AcceptEncoding);
 
 /// Narrows the choice to gzip where no other coding is preferred to it, as by browsers. An answer that is coded for one
-/// request alone would take twenty times as long in Brotli, to be a tenth smaller. Those that are coded once have
-/// [`lasting_coding`].
+/// request alone would take twenty times as long in Brotli, to be a tenth smaller. Those that are coded once are not
+/// narrowed.
 pub async fn prefer_gzip(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
