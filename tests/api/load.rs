@@ -6,7 +6,7 @@ use std::time::Instant;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::harness::{Database, Postgres, Sqlite, load_duration, start};
+use crate::harness::{Database, Postgres, Sqlite, load_duration, say, start};
 
 /// Posts that people wrote, an object a line, where they lie beside the checkout.
 fn real_posts() -> Option<Vec<Value>> {
@@ -75,9 +75,6 @@ async fn sixty_four_clients_at_once_see_no_error_but_a_503_that_says_when_to_com
         answered += answers;
         refused += refusals;
     }
-    #[expect(clippy::print_stdout, reason = "the figure, for a run by hand")]
-    {
-        println!("{database:?}: {answered} answered, {refused} refused in {:?}", load_duration());
-    }
+    say(&format!("{database:?}: {answered} answered, {refused} refused in {:?}", load_duration()));
     assert!(answered > 0);
 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::future::IntoFuture as _;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
@@ -222,40 +220,6 @@ async fn a_write_that_fails_among_others_undoes_itself_alone(#[values(Sqlite, Po
     assert_eq!(api.database.count("posts", "1 = 1"), 2 + EACH);
     let indexed = if database == Sqlite { "posts_search_docsize" } else { "posts_search" };
     assert_eq!(api.database.count(indexed, "1 = 1"), 2 + EACH);
-}
-
-#[tokio::test]
-async fn what_was_answered_is_in_the_file_also_after_a_kill() {
-    const ROUNDS: usize = 10;
-    let api = start!(Sqlite);
-    let answered = Mutex::new(BTreeSet::new());
-    let number = AtomicUsize::new(0);
-    for round in 0..ROUNDS {
-        let server = Program::on(&api.database, &[]).serve();
-        let client = async || {
-            loop {
-                let word = format!("kept{}", number.fetch_add(1, Ordering::Relaxed));
-                let request = server.request("POST", "/posts").by(&api.root).json(&json!({"title": word}));
-                let Ok(answer) = request.attempt().await else { return };
-                assert_eq!(answer.status, 201, "{answer:?}");
-                answered.lock().unwrap().insert(word);
-            }
-        };
-        let killer = async {
-            tokio::time::sleep(Duration::from_millis(200 + 37 * round as u64)).await;
-            server.signal("KILL");
-        };
-        join(join_all((0..16).map(|_| client())), killer).await;
-        assert_eq!(api.database.texts("SELECT integrity_check AS text FROM pragma_integrity_check"), ["ok"]);
-    }
-    let answered = answered.into_inner().unwrap();
-    assert!(answered.len() > 100, "{}", answered.len());
-    let stored: BTreeSet<_> = api.database.texts("SELECT title AS text FROM posts").into_iter().collect();
-    assert!(answered.is_subset(&stored), "{:?} are missing", answered.difference(&stored));
-    assert_eq!(api.database.count("posts_search_docsize", "1 = 1"), api.database.count("posts", "1 = 1"));
-    for word in answered.iter().step_by(answered.len() / 20) {
-        assert_eq!(ids(&api.get(&format!("/posts?q={word}")).await).len(), 1, "{word}");
-    }
 }
 
 /// A fault that costs the neighbours their transaction, too: SQLite undoes all of it in the midst, as it may where the

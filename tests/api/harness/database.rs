@@ -1,6 +1,7 @@
 //! A database for each test.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 
@@ -80,6 +81,19 @@ impl TestDatabase {
         }
     }
 
+    /// One without a schema. On SQLite not even the file is there.
+    pub fn create_empty(database: Database) -> Option<Self> {
+        let created = Self::create(database)?;
+        match &*created.place {
+            Place::Folder(folder) => std::fs::remove_file(folder.path().join("posts.db")).unwrap(),
+            Place::Server { .. } | Place::ServerOfItsOwn { .. } => {
+                created.drop_it();
+                created.create_it_empty();
+            }
+        }
+        Some(created)
+    }
+
     /// A PostgreSQL server of its own, for a test that changes its settings. `None` where this machine has none installed.
     pub fn create_on_a_server_of_its_own() -> Option<Self> {
         let created = postgres::Server::start().map(|server| {
@@ -110,6 +124,14 @@ impl TestDatabase {
         &self.address
     }
 
+    /// The folder of a SQLite file, which has nothing else in it.
+    pub fn folder(&self) -> Option<&Path> {
+        match &*self.place {
+            Place::Folder(folder) => Some(folder.path()),
+            Place::Server { .. } | Place::ServerOfItsOwn { .. } => None,
+        }
+    }
+
     /// A connection beside the server's.
     pub fn connect(&self) -> DbConnection {
         match &*self.place {
@@ -130,6 +152,14 @@ impl TestDatabase {
         match self.connect() {
             DbConnection::Postgres(mut postgres) => revert_all(&mut postgres, MIGRATIONS_POSTGRES),
             DbConnection::Sqlite(mut sqlite) => revert_all(&mut sqlite, MIGRATIONS_SQLITE),
+        }
+    }
+
+    /// Takes the next step of the schema's history, and says whether there was one.
+    pub fn migrate_by_one(&self) -> bool {
+        match self.connect() {
+            DbConnection::Postgres(mut postgres) => run_next(&mut postgres, MIGRATIONS_POSTGRES),
+            DbConnection::Sqlite(mut sqlite) => run_next(&mut sqlite, MIGRATIONS_SQLITE),
         }
     }
 
@@ -239,6 +269,14 @@ fn count(database: Database, runs: bool) {
         (Database::Postgres, false) => &SKIPPED,
     };
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn run_next<DB: diesel::backend::Backend>(connection: &mut impl MigrationHarness<DB>, steps: EmbeddedMigrations) -> bool
+where
+    EmbeddedMigrations: MigrationSource<DB>,
+{
+    let left = connection.pending_migrations(steps).unwrap();
+    left.first().map(|step| connection.run_migration(step).unwrap()).is_some()
 }
 
 fn revert_all<DB: diesel::backend::Backend>(connection: &mut impl MigrationHarness<DB>, steps: EmbeddedMigrations)

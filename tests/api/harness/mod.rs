@@ -3,6 +3,7 @@
 
 mod database;
 mod document;
+mod history;
 mod postgres;
 mod program;
 mod proxy;
@@ -22,6 +23,7 @@ use posts_api::server::{Server, Stop};
 
 pub use database::Database::{self, Postgres, Sqlite};
 pub use database::TestDatabase;
+pub use history::{History, Report, Wrong};
 pub use program::{Program, Running};
 pub use proxy::{Cut, Proxy, Traffic};
 pub use sessions::Session;
@@ -192,6 +194,17 @@ fn config(database: &TestDatabase) -> Config {
 pub fn load_duration() -> Duration {
     let seconds = std::env::var("POSTS_TEST_LOAD_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(seconds.unwrap_or(2))
+}
+
+/// How often something is broken, where a test breaks it: `POSTS_TEST_FAULTS=long`, for a run by hand.
+pub fn faults(short: usize, long: usize) -> usize {
+    if std::env::var("POSTS_TEST_FAULTS").is_ok_and(|form| form == "long") { long } else { short }
+}
+
+/// Says a figure of a test's, for a run by hand.
+#[expect(clippy::print_stdout, reason = "for who runs the test with --nocapture")]
+pub fn say(figure: &str) {
+    println!("{figure}");
 }
 
 /// Waits until a condition holds, and fails when it never does.

@@ -1,8 +1,10 @@
 //! The program itself, run as a user runs it.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use serde_json::json;
@@ -23,7 +25,7 @@ pub struct Running {
     pub greeting: String,
     pub folder: TempDir,
     client: reqwest::Client,
-    child: Child,
+    child: Mutex<Child>,
     stdout: BufReader<ChildStdout>,
     /// Reads what is logged, so that the program never waits for a reader.
     log: Option<JoinHandle<String>>,
@@ -68,6 +70,55 @@ impl Program {
         self.folder.path()
     }
 
+    /// The same, started by another program with these arguments, which becomes it.
+    fn within(mut self, starter: &[&str]) -> Self {
+        let mut command = Command::new(starter[0]);
+        command.args(&starter[1..]).arg(self.command.get_program()).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.current_dir(self.folder()).stdin(Stdio::null());
+        self.command = command;
+        self
+    }
+
+    /// The same, which the system kills as it is about to make any file longer than this.
+    pub fn killed_past(self, file_size: usize) -> Self {
+        let limit = format!("ulimit -c 0; ulimit -f {}; exec \"$0\" \"$@\"", file_size / 512);
+        self.within(&["/bin/sh", "-c", &limit])
+    }
+
+    /// The same with a file system of its own, of so many MiB, at `disk` in its folder: with a copy of this database, which
+    /// it works on. `None`, which it says, where the system lets this user have none.
+    ///
+    /// Nobody else sees that folder but by the program's process, so that it is gone with it. See [`Running::disk`].
+    pub fn on_a_disk_of_its_own(database: &TestDatabase, size: usize) -> Option<Self> {
+        let namespace = ["unshare", "--map-root-user", "--mount"];
+        let attempt = Command::new(namespace[0])
+            .args(&namespace[1..])
+            .args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"])
+            .stderr(Stdio::null())
+            .status();
+        if !attempt.is_ok_and(|status| status.success()) {
+            let told = "\nSKIPPED: a full disk, since this user cannot mount one (unshare --map-root-user --mount)\n";
+            // Past the test runner, which swallows what a passing test prints.
+            let _ = std::io::stderr().write_all(told.as_bytes());
+            return None;
+        }
+        let program = Self::new(&[]).with_signing_key();
+        let disk = program.folder().join("disk");
+        std::fs::create_dir(&disk).unwrap();
+        let source = database.address().strip_prefix("sqlite:").unwrap();
+        std::fs::copy(source, program.folder().join("posts.db")).unwrap();
+        let start = format!("mount -t tmpfs -o size={size}m tmpfs disk && cp posts.db disk && exec \"$0\" \"$@\"");
+        let address = format!("sqlite:{}", disk.join("posts.db").display());
+        let starter = [&namespace[..], &["/bin/sh", "-c", &start]].concat();
+        Some(program.env("DATABASE_URL", &address).within(&starter))
+    }
+
     /// Runs it to its end.
     pub fn output(mut self) -> Output {
         self.command.output().unwrap()
@@ -95,7 +146,15 @@ impl Program {
             assert!(!ended, "it did not start: {}", log.join().unwrap());
         }
         let address = greeting.lines().next().unwrap().strip_prefix("listening on http://").unwrap().parse().unwrap();
-        Running { address, greeting, folder: self.folder, client: client(), child, stdout, log: Some(log) }
+        Running {
+            address,
+            greeting,
+            folder: self.folder,
+            client: client(),
+            child: child.into(),
+            stdout,
+            log: Some(log),
+        }
     }
 }
 
@@ -136,13 +195,32 @@ impl Running {
     /// The names of its threads, as far as the kernel keeps them.
     #[cfg(target_os = "linux")]
     pub fn threads(&self) -> Vec<String> {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
         tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok()).collect()
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child().id()
+    }
+
+    /// The way to the program's own file system, while it runs.
+    pub fn disk(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.id(), self.folder.path().join("disk").display()))
+    }
+
+    /// Ends it as the kernel does, in the midst of whatever it does: at once, where a signal by name takes a shell.
+    pub fn kill(&self) {
+        self.child().kill().unwrap();
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn signal(&self, name: &str) {
         // The shell's own `kill`: the program of that name need not be there.
-        let kill = format!("kill -{name} {}", self.child.id());
+        let kill = format!("kill -{name} {}", self.id());
         let status = Command::new("/bin/sh").args(["-c", &kill]).status();
         assert!(status.unwrap().success());
     }
@@ -157,13 +235,15 @@ impl Running {
     /// Waits for its end: the exit status, and all that it logged.
     pub fn wait(mut self) -> (Option<i32>, String) {
         let log = self.log.take().unwrap().join().unwrap();
-        (self.child.wait().unwrap().code(), log)
+        let status = self.child().wait().unwrap();
+        (status.code(), log)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let mut child = self.child();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
