@@ -24,6 +24,7 @@ mod idempotency;
 mod life;
 mod lists;
 mod load;
+mod migrations;
 mod openapi;
 mod patches;
 mod plans;
