@@ -40,6 +40,7 @@ mod service;
 mod sessions;
 mod setup;
 mod sign_in;
+mod starts;
 mod tokens;
 mod users;
 mod writes;
