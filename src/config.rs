@@ -13,6 +13,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
+use uuid::Uuid;
 
 use crate::auth::{self, SigningKey, SigningKeys};
 use crate::db::{DatabaseUrl, Options};
@@ -318,7 +319,9 @@ pub fn local(bound: SocketAddr) -> SocketAddr {
 
 /// Writes a file that nobody else may read, all of it or none. Leaves alone what another has written meanwhile.
 fn write_private_file(file: &Path, text: &str) -> io::Result<()> {
-    let draft = file.with_extension(std::process::id().to_string());
+    // Not by the process's number, which in a container is the same each time: who was killed here left a draft, which is
+    // nobody's.
+    let draft = file.with_extension(Uuid::new_v4().to_string());
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]

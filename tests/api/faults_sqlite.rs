@@ -117,6 +117,7 @@ async fn what_was_acknowledged_survives_the_kill_of_the_server() {
     say(&format!("SQLite, kill -9, {kills} times: {report}; answers again after {}", told(recoveries)));
     report.assert_sound();
     report.assert_only(&[200, 201, 204, 412]);
+    assert!(report.acknowledged > 100, "{report}");
 }
 
 /// Fills what is left of a disk.

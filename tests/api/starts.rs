@@ -65,3 +65,13 @@ async fn servers_that_start_at_once_on_an_empty_database_share_it(#[values(Sqlit
     }
     say(&format!("{database:?}, {SERVERS} servers started at once, {times} times: all serve, one admin, one key"));
 }
+
+/// A process in a container has the same number each time.
+#[tokio::test]
+async fn who_was_killed_while_it_made_its_key_is_in_nobodys_way() {
+    let database = TestDatabase::create_empty(Sqlite).unwrap();
+    let left = format!("echo cut short > '{}/signing-key.'$$", database.folder().unwrap().display());
+    let mut server = program(&database).after(&left).serve();
+    let token = server.set_up().await;
+    assert_eq!(server.get("/auth/me").bearing(&token).await.status, 200);
+}

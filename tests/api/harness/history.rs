@@ -380,7 +380,6 @@ impl Report {
     #[track_caller]
     pub fn assert_sound(&self) {
         assert!(self.findings.is_empty(), "{self}\n{:#?}", self.findings);
-        assert!(self.acknowledged > 0, "nothing was written: {self}");
     }
 
     /// Says that no status came but these.

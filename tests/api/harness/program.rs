@@ -85,10 +85,14 @@ impl Program {
         self
     }
 
+    /// The same, with this done by a shell before, in the process that becomes the program.
+    pub fn after(self, commands: &str) -> Self {
+        self.within(&["/bin/sh", "-c", &format!("{commands} && exec \"$0\" \"$@\"")])
+    }
+
     /// The same, which the system kills as it is about to make any file longer than this.
     pub fn killed_past(self, file_size: usize) -> Self {
-        let limit = format!("ulimit -c 0; ulimit -f {}; exec \"$0\" \"$@\"", file_size / 512);
-        self.within(&["/bin/sh", "-c", &limit])
+        self.after(&format!("ulimit -c 0 && ulimit -f {}", file_size / 512))
     }
 
     /// The same with a file system of its own, of so many MiB, at `disk` in its folder: with a copy of this database, which
