@@ -138,7 +138,7 @@ async fn a_full_disk_costs_nothing_but_the_writes_that_it_refuses() {
     let large = json!({"title": "Large", "content": "word ".repeat(8_000)});
     let history = History::begin(&call).await;
     let over = AtomicBool::new(false);
-    let (times, mut recoveries) = (faults(3, 100), Vec::new());
+    let (times, mut recoveries) = (faults(3, 50), Vec::new());
     let fill_again_and_again = async {
         for _ in 0..times {
             tokio::time::sleep(Duration::from_millis(fastrand::u64(0..300))).await;
