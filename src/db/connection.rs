@@ -321,11 +321,11 @@ pub(super) fn establish(url: &DatabaseUrl, timeout: Option<Duration>) -> Result<
                 connection
                     .batch_execute(&format!("SET statement_timeout = {milliseconds}"))
                     .map_err(ConnectionError::CouldntSetupConfiguration)?;
-                // A statement that waits for a lock would not notice that this process died, and would keep its
-                // transaction's own locks meanwhile. Not every system that PostgreSQL runs on can look.
-                if let Err(error) = connection.batch_execute("SET client_connection_check_interval = '2s'") {
-                    tracing::debug!(%error, "PostgreSQL does not look whether its clients are there");
-                }
+            }
+            // A statement would not notice that this process died, and would keep its transaction's locks meanwhile, those of
+            // a migration too. Not every system that PostgreSQL runs on can look.
+            if let Err(error) = connection.batch_execute("SET client_connection_check_interval = '2s'") {
+                tracing::debug!(%error, "PostgreSQL does not look whether its clients are there");
             }
             Ok(DbConnection::Postgres(connection))
         }

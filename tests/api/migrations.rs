@@ -1,5 +1,7 @@
 //! Migrations that die in the midst: a step is there whole or not at all, and the next start goes on.
 
+use std::time::{Duration, Instant};
+
 use diesel::connection::SimpleConnection as _;
 use posts_api::db::migrations;
 
@@ -133,4 +135,28 @@ fn on_sqlite_a_migration_may_die_at_any_write() {
     }
     say(&format!("SQLite, migrations that died, each at another write: {deaths}; all were finished afterwards"));
     assert!(deaths > 10);
+}
+
+/// What the killed program waited for goes on at the server, and has the lock, until the server looks who is there.
+#[test]
+fn on_postgres_who_is_killed_in_a_long_migration_does_not_hold_up_the_next() {
+    let Some(database) = TestDatabase::create_empty(Postgres) else { return };
+    database
+        .execute(
+            "CREATE SCHEMA faults; \
+             CREATE SEQUENCE faults.statements; \
+             CREATE FUNCTION faults.take_long() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
+                 IF nextval('faults.statements') = 5 THEN PERFORM pg_sleep(60); END IF; \
+             END $$; \
+             CREATE EVENT TRIGGER take_long ON ddl_command_end EXECUTE FUNCTION faults.take_long()",
+        )
+        .unwrap();
+    let killed = Program::on(&database, &["migrate"]).after("{ (sleep 1; kill -KILL $$) & }").output();
+    assert_eq!(killed.status.code(), None, "{killed:?}");
+    let begun = Instant::now();
+    let output = Program::on(&database, &["migrate"]).output();
+    assert!(output.status.success(), "{output:?}");
+    say(&format!("PostgreSQL, killed in a long migration: the next had the lock after {:?}", begun.elapsed()));
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(Some(schema(&database)), history(Postgres).and_then(|mut history| history.pop()));
 }
