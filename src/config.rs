@@ -45,6 +45,12 @@ pub struct Settings {
     #[arg(long, env = "POSTS_DATABASE_PASSWORD_FILE", global = true, value_name = "FILE")]
     database_password_file: Option<PathBuf>,
 
+    /// A standby of the PostgreSQL database that posts are read from, in place of the database itself; the same password
+    /// file counts. Repeatable; in the variable, separated by commas.
+    #[arg(long, env = "POSTS_REPLICA_URL", global = true, hide_env_values = true, value_delimiter = ',', action = ArgAction::Append, value_name = "URL")]
+    // As text: what is refused while it is parsed is quoted, and this may hold a password.
+    replica_url: Vec<SecretString>,
+
     /// Where the embedded database lives; made where it is missing.
     #[arg(long, env = "POSTS_DATA_DIR", global = true, default_value = "./data", value_name = "FOLDER")]
     data_dir: PathBuf,
@@ -225,6 +231,7 @@ impl Settings {
         {
             return Err(InvalidSetting(format!("there is no folder for {}: make it first", path.display())));
         }
+        let mut replicas = self.replicas(&url)?;
         if let Some(file) = &self.database_password_file {
             let password = std::fs::read_to_string(file).map_err(|error| {
                 InvalidSetting(format!(
@@ -232,14 +239,32 @@ impl Settings {
                     file.display()
                 ))
             })?;
-            url = url.with_password(password.trim_end_matches(['\r', '\n']));
+            let password = password.trim_end_matches(['\r', '\n']);
+            url = url.with_password(password);
+            for replica in &mut replicas {
+                *replica = replica.with_password(password);
+            }
         }
         Ok(Options {
             url,
+            replicas,
             pool_size: self.pool_size,
             timeout: self.request_timeout,
             migrate: self.migrate == Switch::On,
         })
+    }
+
+    /// The standbys that are named, of which only PostgreSQL has any.
+    fn replicas(&self, database: &DatabaseUrl) -> Result<Vec<DatabaseUrl>, InvalidSetting> {
+        let refuse = |why: &dyn fmt::Display| InvalidSetting(format!("a replica's URL is wrong: {why}"));
+        let read = |url: &SecretString| match DatabaseUrl::parse(url.expose_secret()) {
+            Err(error) => Err(refuse(&error)),
+            Ok(url) if url.is_sqlite() || database.is_sqlite() => {
+                Err(refuse(&"replicas are PostgreSQL's: name a standby of --database-url, or leave --replica-url away"))
+            }
+            Ok(url) => Ok(url),
+        };
+        self.replica_url.iter().map(read).collect()
     }
 
     /// Reads the signing keys. Where none is named, the embedded database's server has one of its own; servers that

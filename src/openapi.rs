@@ -19,6 +19,7 @@ use utoipa::{Modify, OpenApi};
 use self::links::Links;
 use crate::http::patch::JsonPatch;
 use crate::http::problem::{Fault, ProblemBody};
+use crate::http::read_after;
 use crate::http::responses::{self, NotModified, PageNotModified};
 use crate::search::Highlights;
 use crate::{api_keys, auth, meta, posts, users};
@@ -97,7 +98,8 @@ impl Modify for SharedResponses {
 }
 
 /// Headers that an answer has only now and then. The others that the document names are always there.
-const OCCASIONAL_HEADERS: [&str; 4] = ["Accept-Patch", "Idempotency-Replayed", "Preference-Applied", "Set-Cookie"];
+const OCCASIONAL_HEADERS: [&str; 5] =
+    ["Accept-Patch", "Idempotency-Replayed", "Posts-Position", "Preference-Applied", "Set-Cookie"];
 
 /// Adds the header that every answer has, and says of all headers what they look like and whether they are always there.
 struct Headers;
@@ -141,7 +143,10 @@ fn header_schema(name: &str) -> Option<ObjectBuilder> {
             Some(text.pattern(Some("^[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$")))
         }
         "X-Request-Id" => Some(text.pattern(Some("^[A-Za-z0-9._-]{1,128}$"))),
-        "Set-Cookie" => Some(text.pattern(Some(format!("^{}=[A-Za-z0-9_-]*; ", auth::COOKIE)))),
+        "Posts-Position" => Some(text.pattern(Some("^[0-9A-F]{1,8}/[0-9A-F]{1,8}$"))),
+        "Set-Cookie" => {
+            Some(text.pattern(Some(format!("^({}|{})=[A-Za-z0-9_/-]*; ", auth::COOKIE, read_after::COOKIE))))
+        }
         "Location" => Some(text.format(Some(SchemaFormat::Custom("uri-reference".to_owned())))),
         _ => None,
     }

@@ -27,6 +27,7 @@ use crate::http::conditional::RequireIfMatch;
 use crate::http::cursor::CursorKeys;
 use crate::http::idempotency::{self, FingerprintKeys};
 use crate::http::middleware::{Draining, REQUEST_ID, limit_head, observe, vary_by_origin};
+use crate::http::read_after::{POSITION, Positions};
 use crate::meta::{ApiCatalog, Document};
 use crate::telemetry::Metrics;
 use crate::{openapi, posts, routes};
@@ -139,6 +140,7 @@ impl Server {
         let document = openapi::render(&openapi::document(config.public_url.as_deref()))?;
         let document = Data::new(Document::new(document));
         let catalog = Data::new(ApiCatalog::new(config.public_url.as_deref()));
+        let positions = Data::new(Positions::new(&db, config.public_url.as_deref()));
         let site = Data::new(Site::new(config.public_url.as_deref()));
         let signal = drained(stopped, draining.clone(), config.drain_delay);
         let Config { bind, body, head_timeout, grace, .. } = config;
@@ -163,6 +165,7 @@ impl Server {
                 .app_data(document.clone())
                 .app_data(catalog.clone())
                 .app_data(site.clone())
+                .app_data(positions.clone())
                 .configure(routes::configure)
                 // The last one wrapped is the first to see a request.
                 .wrap(Compress::default())
@@ -272,7 +275,7 @@ async fn drained(mut stopped: watch::Receiver<bool>, draining: Draining, delay: 
 
 /// Lets pages from these origins call the service.
 fn cors(origins: &[String]) -> Cors {
-    const REQUEST_HEADERS: [HeaderName; 10] = [
+    const REQUEST_HEADERS: [HeaderName; 11] = [
         header::ACCEPT,
         header::AUTHORIZATION,
         header::CONTENT_TYPE,
@@ -281,10 +284,11 @@ fn cors(origins: &[String]) -> Cors {
         header::IF_MODIFIED_SINCE,
         header::IF_UNMODIFIED_SINCE,
         HeaderName::from_static("idempotency-key"),
+        POSITION,
         HeaderName::from_static("prefer"),
         REQUEST_ID,
     ];
-    const ANSWER_HEADERS: [HeaderName; 19] = [
+    const ANSWER_HEADERS: [HeaderName; 20] = [
         HeaderName::from_static("accept-patch"),
         header::ALLOW,
         header::CONTENT_ENCODING,
@@ -295,6 +299,7 @@ fn cors(origins: &[String]) -> Cors {
         header::LAST_MODIFIED,
         header::LINK,
         header::LOCATION,
+        POSITION,
         HeaderName::from_static("preference-applied"),
         HeaderName::from_static("ratelimit"),
         HeaderName::from_static("ratelimit-policy"),

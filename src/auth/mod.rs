@@ -68,11 +68,11 @@ impl Auth {
         Ok(Self {
             tokens: AccessTokens::new(keys.clone(), issuer, audience),
             keys,
-            accounts: db.batcher(ACCOUNTS, |connection, ids: &[i64]| {
+            accounts: db.reader().batcher(ACCOUNTS, |connection, ids: &[i64]| {
                 let accounts = account::find_all(connection, ids)?;
                 Ok(accounts.into_iter().map(|account| (account.id, account)).collect())
             })?,
-            api_keys: db.batcher(API_KEYS, |connection, hashes: &[Hash]| {
+            api_keys: db.reader().batcher(API_KEYS, |connection, hashes: &[Hash]| {
                 Ok(account::find_keys(connection, hashes)?.into_iter().collect())
             })?,
             limits: Limits::default(),

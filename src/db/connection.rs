@@ -21,7 +21,7 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
 
 use super::url::{parameter, with_parameters};
-use super::{DatabaseUrl, Error, Options};
+use super::{DatabaseUrl, Error};
 
 pub use multi::DbConnection;
 pub(super) use multi::MultiBackend;
@@ -47,7 +47,7 @@ mod multi {
 type Transactions = <DbConnection as diesel::Connection>::TransactionManager;
 
 /// libpq's parameter for what a server must be able to.
-const TARGET: &str = "target_session_attrs";
+pub(super) const TARGET: &str = "target_session_attrs";
 
 /// After so long without use a connection may have died without a sign. Short beside what balancers and firewalls grant to
 /// an idle one, and long enough that none in constant use is ever tried for it.
@@ -58,6 +58,8 @@ const REST: Duration = Duration::from_millis(100);
 pub(super) enum Access {
     ReadOnly,
     ReadWrite,
+    /// To read from a server that may be a standby.
+    Replica,
 }
 
 /// Makes connections for a pool, and tells which ones must leave it.
@@ -77,9 +79,9 @@ pub(super) struct Connector {
 pub(super) type InUse = watch::Receiver<()>;
 
 impl Connector {
-    pub(super) fn new(options: &Options, access: Access, in_use: InUse) -> Self {
+    pub(super) fn new(url: &DatabaseUrl, timeout: Duration, access: Access, in_use: InUse) -> Self {
         let (begun, loss) = (Instant::now(), AtomicU64::new(0));
-        Self { url: options.url.clone(), access, timeout: options.timeout, begun, loss, in_use }
+        Self { url: url.clone(), access, timeout, begun, loss, in_use }
     }
 
     /// This moment, in nanoseconds.
@@ -93,7 +95,10 @@ impl ManageConnection for Connector {
     type Error = ConnectionError;
 
     fn connect(&self) -> Result<PooledConnection, ConnectionError> {
-        let mut connection = establish(&self.url, Some(self.timeout))?;
+        let mut connection = match self.access {
+            Access::Replica => establish(&self.url.at_any_server(), Some(self.timeout))?,
+            Access::ReadOnly | Access::ReadWrite => establish(&self.url, Some(self.timeout))?,
+        };
         if let (DbConnection::Sqlite(sqlite), Access::ReadOnly) = (&mut connection, self.access) {
             sqlite.batch_execute("PRAGMA query_only = ON").map_err(ConnectionError::CouldntSetupConfiguration)?;
         }

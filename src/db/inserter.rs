@@ -117,7 +117,7 @@ impl<N, R> Worker<N, R> {
     }
 
     fn insert_together(&self, items: &[N]) -> Result<Vec<Option<R>>, Error> {
-        self.db.require_prepared()?;
+        self.db.reader.require_prepared()?;
         guarded(|| self.pool.once(|connection| Ok((self.together)(connection, items)?)))
     }
 

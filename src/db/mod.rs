@@ -17,14 +17,13 @@ mod intake;
 pub mod migrations;
 mod pool;
 mod queue;
+mod replica;
 pub(crate) mod schema;
 mod sync;
 pub mod types;
 mod url;
 mod writer;
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +36,7 @@ pub use connection::{DbConnection, load_on_either, snapshot, try_lock};
 pub use error::Error;
 pub use inserter::{Alone, Inserter, Together};
 pub use intake::Lane;
+pub use replica::{Position, Reader, Replica};
 pub use types::Timestamp;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 
@@ -46,6 +46,7 @@ pub type Backend = <DbConnection as diesel::Connection>::Backend;
 use connection::{Access, Connector};
 use migrations::PrepareError;
 use pool::Pool;
+use replica::Positions;
 use writer::Writer;
 
 /// How many connections are kept for the threads of the lanes that read, as long as there are more than that.
@@ -53,6 +54,9 @@ const KEPT_FOR_READS: usize = 8;
 
 /// How many are kept for the threads of those that create.
 const KEPT_FOR_INSERTS: usize = 2;
+
+/// The most connections to a replica: one for each thread that reads from it.
+const REPLICA_POOL_SIZE: u32 = 8;
 
 /// How to reach the database, and how much of it to use.
 #[derive(Clone, Debug)]
@@ -64,6 +68,8 @@ pub struct Options {
     pub pool_size: u32,
     /// The longest that one [`Db::read`] or [`Db::write`] may take, waiting included.
     pub timeout: Duration,
+    /// Standbys of it that reads may go to, each a server of its own.
+    pub replicas: Vec<DatabaseUrl>,
     /// Whether [`Db::prepare`] brings an old schema up to date, or refuses it.
     pub migrate: bool,
 }
@@ -72,9 +78,11 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub struct Db {
     options: Arc<Options>,
-    reads: Arc<Pool>,
+    reader: Reader,
     writes: Writes,
-    prepared: Arc<AtomicBool>,
+    replicas: Arc<[Replica]>,
+    /// How far the primary has come, where that is of use to replicas.
+    positions: Option<Arc<Positions>>,
     in_use: Arc<watch::Sender<()>>,
 }
 
@@ -92,7 +100,7 @@ impl Db {
     /// down.
     pub fn start(options: Options) -> io::Result<Self> {
         let (in_use, mark) = watch::channel(());
-        let connector = |access| Connector::new(&options, access, mark.clone());
+        let connector = |access| Connector::new(&options.url, options.timeout, access, mark.clone());
         let (reads, writes) = if options.url.is_sqlite() {
             let writer = Writer::start(connector(Access::ReadWrite), options.timeout)?;
             let reads = Pool::new("read", options.pool_size, KEPT_FOR_READS, connector(Access::ReadOnly));
@@ -102,7 +110,17 @@ impl Db {
             let both = Arc::new(Pool::new("all", options.pool_size, kept, connector(Access::ReadWrite)));
             (Arc::clone(&both), Writes::Apart(both))
         };
-        Ok(Self { options: Arc::new(options), reads, writes, prepared: Arc::default(), in_use: Arc::new(in_use) })
+        let prepared = Arc::<AtomicBool>::default();
+        let reader = Reader { pool: reads, timeout: options.timeout, prepared: Arc::clone(&prepared) };
+        let replicas = options.replicas.iter().map(|url| {
+            let timeout = options.timeout.min(replica::TIMEOUT);
+            let connector = Connector::new(url, timeout, Access::Replica, mark.clone());
+            let pool = Arc::new(Pool::new("replica", REPLICA_POOL_SIZE, 0, connector));
+            Replica::start(Reader { pool, timeout, prepared: Arc::clone(&prepared) })
+        });
+        let replicas: Arc<[_]> = replicas.collect::<io::Result<_>>()?;
+        let positions = (!replicas.is_empty()).then(|| Positions::of_primary(&reader)).transpose()?.map(Arc::new);
+        Ok(Self { options: Arc::new(options), reader, writes, replicas, positions, in_use: Arc::new(in_use) })
     }
 
     /// Resolves once every connection is closed: when all handles and lanes are gone, and their threads have done what they
@@ -131,7 +149,7 @@ impl Db {
         })
         .await
         .map_err(|_| PrepareError::Failed("the migrations panicked".to_owned()))??;
-        self.prepared.store(true, Ordering::Release);
+        self.reader.prepared.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -148,7 +166,7 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.run(&self.reads, move |pool| pool.read(work)).await
+        self.run(&self.reader.pool, move |pool| pool.read(work)).await
     }
 
     /// Runs one transaction: what `work` did is kept when it returns `Ok`, and undone when it returns `Err`.
@@ -166,25 +184,32 @@ impl Db {
         match &self.writes {
             Writes::Apart(pool) => self.run(pool, move |pool| pool.begin()?.finish(work)).await,
             Writes::Together(writer) => {
-                self.require_prepared()?;
+                self.reader.require_prepared()?;
                 writer.write(work).await
             }
         }
     }
 
-    /// Starts a lane that answers many requests with one query; see [`Batcher`]. `query` is given keys that differ, and
-    /// finds what it can of them.
-    pub fn batcher<K, V, F>(&self, lane: Lane, query: F) -> io::Result<Batcher<K, V>>
-    where
-        K: Clone + Eq + Hash + Send + 'static,
-        V: Clone + Send + 'static,
-        F: Fn(&mut DbConnection, &[K]) -> Result<HashMap<K, V>, Error> + Send + Sync + 'static,
-    {
-        let db = self.clone();
-        Batcher::start(lane, self.options.timeout, move |keys: &[K]| {
-            db.require_prepared()?;
-            db.reads.read(|connection| query(connection, keys))
-        })
+    /// What is read from where it must be the newest: who is calling, what a write is decided by.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The standbys that other reads may go to.
+    #[must_use]
+    pub fn replicas(&self) -> &[Replica] {
+        &self.replicas
+    }
+
+    /// A place in the primary's log that is past all that was written before this was called; `None` where there are no
+    /// replicas to wait for it.
+    pub async fn position(&self) -> Option<Position> {
+        let positions = self.positions.as_ref()?;
+        Some(positions.get().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "how far the primary has come could not be found out");
+            Position::OUT_OF_REACH
+        }))
     }
 
     /// Starts a lane that creates what many callers send with one statement; see [`Inserter`]. On SQLite, where they share
@@ -203,17 +228,13 @@ impl Db {
         }
     }
 
-    fn require_prepared(&self) -> Result<(), Error> {
-        if self.prepared.load(Ordering::Acquire) { Ok(()) } else { Err(Error::NotReady) }
-    }
-
     async fn run<T, E, F>(&self, pool: &Arc<Pool>, work: F) -> Result<T, E>
     where
         F: FnOnce(&Pool) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.require_prepared()?;
+        self.reader.require_prepared()?;
         let deadline = Instant::now() + self.options.timeout;
         let permit = pool.permit(deadline).await?;
         let pool = Arc::clone(pool);

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::connection::TARGET;
+
 /// A database's address. `Debug` and `Display` leave the password out.
 #[derive(Clone)]
 pub enum DatabaseUrl {
@@ -74,6 +76,16 @@ impl DatabaseUrl {
                 Self::Postgres(with_parameters(url.expose_secret(), &[("password", password)]).into())
             }
             Self::Sqlite(_) => self.clone(),
+        }
+    }
+
+    /// The same for a server that need not be the primary.
+    pub(super) fn at_any_server(&self) -> Self {
+        match self {
+            Self::Postgres(url) if parameter(url.expose_secret(), TARGET).is_none() => {
+                Self::Postgres(with_parameters(url.expose_secret(), &[(TARGET, "any")]).into())
+            }
+            _ => self.clone(),
         }
     }
 

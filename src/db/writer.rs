@@ -169,10 +169,10 @@ mod tests {
     use tokio::sync::oneshot::Receiver;
     use tokio::sync::watch;
 
+    use super::super::DatabaseUrl;
     use super::super::connection::Access;
     use super::super::queue::Queue;
     use super::super::sync::Arc;
-    use super::super::{DatabaseUrl, Options};
     use super::*;
 
     type Answered<T> = Receiver<Result<T, Error>>;
@@ -197,8 +197,7 @@ mod tests {
 
         fn connector(&self) -> Connector {
             let url = DatabaseUrl::sqlite(&self.path());
-            let options = Options { url, pool_size: 1, timeout: Duration::from_secs(30), migrate: false };
-            Connector::new(&options, Access::ReadWrite, watch::channel(()).1)
+            Connector::new(&url, Duration::from_secs(30), Access::ReadWrite, watch::channel(()).1)
         }
 
         fn send<T, F>(&self, work: F) -> Answered<T>
@@ -322,9 +321,8 @@ mod tests {
             let lane = Lane::new();
             let mut refused = lane.send(|connection| note(connection, "refused"));
             let nowhere = DatabaseUrl::sqlite(&lane.folder.path().join("nowhere/posts.db"));
-            let options = Options { url: nowhere, pool_size: 1, timeout: Duration::from_secs(30), migrate: false };
             lane.queue.close();
-            let connector = Connector::new(&options, Access::ReadWrite, watch::channel(()).1);
+            let connector = Connector::new(&nowhere, Duration::from_secs(30), Access::ReadWrite, watch::channel(()).1);
             serve(&connector, &Batches::of(Arc::clone(&lane.queue)));
             assert!(matches!(refused.try_recv().unwrap(), Err(Error::Unreachable(_))));
         });

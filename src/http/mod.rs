@@ -17,6 +17,7 @@ pub mod path;
 pub mod prefer;
 pub mod problem;
 pub mod query;
+pub mod read_after;
 pub mod responses;
 pub mod schema;
 pub mod selection;

@@ -20,6 +20,7 @@ use crate::http::path::Id;
 use crate::http::prefer::Prefer;
 use crate::http::problem::{Code, Problem};
 use crate::http::query::Parameters;
+use crate::http::read_after::{Positions, ReadAfter};
 use crate::http::responses::{
     BodyFailures, CallerFailures, CommonFailures, ConflictFailures, DatabaseFailures, IdempotencyFailures, NotModified,
     PageNotModified, QueryFailures, ReadConditionFailures, RoleFailures, StorageFailures, TargetFailures,
@@ -33,7 +34,7 @@ use crate::http::responses::{
 /// and the next.
 #[utoipa::path(
     get, path = "/posts", operation_id = "listPosts", tag = "posts",
-    params(PostList, Prefer, ReadConditions),
+    params(PostList, Prefer, ReadConditions, ReadAfter),
     responses(
         (status = 200, description = "A page of posts.", body = PostPage, headers(
             ("ETag" = String, description = "The tag of this page, for `If-None-Match`."),
@@ -52,12 +53,13 @@ pub async fn list_posts(
     cursors: Data<CursorKeys>,
     prefer: Prefer,
     conditions: ReadConditions,
+    read_after: ReadAfter,
 ) -> Result<HttpResponse, Problem> {
     let list = PostList::read(Parameters::of(&request))?;
     let name = list.name()?;
     let after = list.page.position(&cursors, &name)?;
     let scope = Scope::of(caller.identity());
-    let page = reads.page(PageKey { scope, list, name, after, with_total: prefer.count }).await?;
+    let page = reads.page(PageKey { scope, list, name, after, with_total: prefer.count }, read_after).await?;
     let mut response = page.answer(&request, &conditions, prefer)?;
     response.headers_mut().insert(header::CACHE_CONTROL, cache_control(scope == Scope::Published));
     Ok(response)
@@ -75,6 +77,8 @@ pub async fn list_posts(
             ("Location" = String, description = "The post's address."),
             ("ETag" = String, description = "The tag of this version, for `If-Match`."),
             ("Last-Modified" = String, description = "When it last changed."),
+            ("Posts-Position" = String, description = "Where reads go to replicas: send it with a read that is to see this write, or the cookie that has the same."),
+            ("Set-Cookie" = String, description = "Where reads go to replicas: the cookie `posts_position`, which says the same to the pages of this server."),
             ("Idempotency-Replayed" = bool, description = "`true` on the answer to an earlier request with this `Idempotency-Key`."),
         )),
         CommonFailures, RoleFailures, DatabaseFailures, BodyFailures, ConflictFailures, IdempotencyFailures, StorageFailures,
@@ -86,6 +90,7 @@ pub async fn create_post(
     caller: Author,
     creates: Data<Creates>,
     db: Data<Db>,
+    positions: Data<Positions>,
     key: IdempotencyKey,
     JsonBody(body): JsonBody,
 ) -> Result<HttpResponse, Problem> {
@@ -93,11 +98,12 @@ pub async fn create_post(
     let (owner_id, post) = (caller.id, NewPost::read(body)?);
     if !attempt.has_key() {
         // Nothing is to be stored beside it, so that it may go in with others.
-        return Ok(created(&creates.create(owner_id, post).await?)?.into());
+        let answer = created(&creates.create(owner_id, post).await?)?;
+        return Ok(positions.tell(answer.into()).await);
     }
     let post = OwnedPost { owner_id, post };
     let insert = move |connection: &mut DbConnection| Ok(store::insert(connection, &post)?);
-    Ok(attempt.write(&db, insert, created).await?.answer.into())
+    Ok(positions.tell(attempt.write(&db, insert, created).await?.answer.into()).await)
 }
 
 /// Get a post
@@ -105,7 +111,7 @@ pub async fn create_post(
 /// With `If-None-Match` and the `ETag` of what you have, the answer is 304 as long as that is current.
 #[utoipa::path(
     get, path = "/posts/{id}", operation_id = "getPost", tag = "posts",
-    params(Id, PostSelection, ReadConditions),
+    params(Id, PostSelection, ReadConditions, ReadAfter),
     responses(
         (status = 200, description = "The post as it is now.", body = PostItem, headers(
             ("ETag" = String, description = "The tag of this version, for `If-Match` and `If-None-Match`."),
@@ -122,9 +128,10 @@ pub async fn get_post(
     reads: Data<Reads>,
     Id(id): Id,
     conditions: ReadConditions,
+    read_after: ReadAfter,
 ) -> Result<HttpResponse, Problem> {
     let PostSelection(selection) = PostSelection::read(Parameters::of(&request))?;
-    let stored = reads.post(Scope::of(caller.identity()), id).await?;
+    let stored = reads.post(Scope::of(caller.identity()), id, read_after).await?;
     let post = &stored.post;
     let validators = post.validators().in_variant(selection.variant());
     let cache_control = (header::CACHE_CONTROL, cache_control(post.published));
@@ -157,11 +164,12 @@ pub async fn get_post(
 pub async fn replace_post(
     caller: Author,
     db: Data<Db>,
+    positions: Data<Positions>,
     Id(id): Id,
     conditions: WriteConditions,
     JsonBody(body): JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    change(&caller, &db, id, conditions, move |stored| NewPost::read_replacement(body, stored)).await
+    change(&caller, &db, &positions, id, conditions, move |stored| NewPost::read_replacement(body, stored)).await
 }
 
 /// Change a post
@@ -187,11 +195,12 @@ pub async fn replace_post(
 pub async fn update_post(
     caller: Author,
     db: Data<Db>,
+    positions: Data<Positions>,
     Id(id): Id,
     conditions: WriteConditions,
     patch: Patch,
 ) -> Result<HttpResponse, Problem> {
-    change(&caller, &db, id, conditions, move |stored| NewPost::read_patched(&patch, stored)).await
+    change(&caller, &db, &positions, id, conditions, move |stored| NewPost::read_patched(&patch, stored)).await
 }
 
 /// Delete a post
@@ -201,7 +210,10 @@ pub async fn update_post(
     delete, path = "/posts/{id}", operation_id = "deletePost", tag = "posts",
     params(Id, WriteConditions),
     responses(
-        (status = 204, description = "The post is gone."),
+        (status = 204, description = "The post is gone.", headers(
+            ("Posts-Position" = String, description = "Where reads go to replicas: send it with a read that is to see this write, or the cookie that has the same."),
+            ("Set-Cookie" = String, description = "Where reads go to replicas: the cookie `posts_position`, which says the same to the pages of this server."),
+        )),
         CommonFailures, RoleFailures, DatabaseFailures, TargetFailures, WriteConditionFailures, StorageFailures,
     ),
     security(("bearer" = [])),
@@ -210,6 +222,7 @@ pub async fn update_post(
 pub async fn delete_post(
     caller: Author,
     db: Data<Db>,
+    positions: Data<Positions>,
     Id(id): Id,
     conditions: WriteConditions,
 ) -> Result<HttpResponse, Problem> {
@@ -220,13 +233,14 @@ pub async fn delete_post(
         Ok::<_, Problem>(())
     })
     .await?;
-    Ok(HttpResponse::NoContent().finish())
+    Ok(positions.tell(HttpResponse::NoContent().finish()).await)
 }
 
 /// The one way in which a stored post changes: read, checked and written in one transaction.
 async fn change(
     caller: &Author,
     db: &Db,
+    positions: &Positions,
     id: i64,
     conditions: WriteConditions,
     read: impl FnOnce(&Post) -> Result<NewPost, Problem> + Send + 'static,
@@ -240,7 +254,7 @@ async fn change(
             Ok::<_, Problem>(if stored.says(&new) { stored } else { store::update(connection, &stored, &new)? })
         })
         .await?;
-    Ok(post.validators().set_on(&mut HttpResponse::Ok()).json(post))
+    Ok(positions.tell(post.validators().set_on(&mut HttpResponse::Ok()).json(post)).await)
 }
 
 /// The post as it is until the transaction ends, for a caller who may change it.

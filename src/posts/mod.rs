@@ -137,6 +137,8 @@ pub struct PostPage {
     headers(
         ("ETag" = String, description = "The tag of this version, for `If-Match` and `If-None-Match`."),
         ("Last-Modified" = String, description = "When it last changed."),
+        ("Posts-Position" = String, description = "Where reads go to replicas: send it with a read that is to see this write, or the cookie that has the same."),
+        ("Set-Cookie" = String, description = "Where reads go to replicas: the cookie `posts_position`, which says the same to the pages of this server."),
     ),
 )]
 pub struct PostState(#[expect(dead_code, reason = "the document's")] Post);

@@ -1,16 +1,18 @@
 //! How posts are read: by lanes, in which many requests are one query. See [`Batcher`].
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use actix_web::web::Bytes;
 
 use super::list::{Position, PostList};
 use super::{Post, PostPage, Scope, store};
-use crate::db::{self, Batcher, Db, DbConnection, Lane};
+use crate::db::{self, Batcher, Db, DbConnection, Lane, Reader, Replica};
 use crate::http::cursor::CursorKeys;
 use crate::http::page::RenderedPage;
 use crate::http::problem::Problem;
+use crate::http::read_after::ReadAfter;
 
 /// Two queries at once keep both sides busy: while one is being answered, the next is being sent.
 const BY_ID: Lane = Lane { name: "posts", threads: 2, batch: 128, waiting: 4096 };
@@ -21,9 +23,26 @@ const PAGES: Lane = Lane { name: "pages", threads: 2, batch: 1, waiting: 1024 };
 /// As pages, apart from them: nobody who wants a page should wait for what takes long.
 const SEARCHES: Lane = Lane { name: "searches", threads: 2, batch: 1, waiting: 256 };
 
-/// The lanes.
+/// The same, of the replicas.
+const OF_REPLICAS: [Lane; 3] = [
+    Lane { name: "replica-posts", ..BY_ID },
+    Lane { name: "replica-pages", ..PAGES },
+    Lane { name: "replica-searches", ..SEARCHES },
+];
+
+/// How posts are read: from replicas where there are any, else from the database itself.
 #[derive(Debug)]
 pub struct Reads {
+    db: Db,
+    lanes: Lanes,
+    /// One for each replica.
+    of_replicas: Vec<Lanes>,
+    /// Whose turn it is.
+    turn: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Lanes {
     by_id: Batcher<i64, Arc<StoredPost>>,
     pages: Pages,
     /// Searches and counts.
@@ -53,9 +72,64 @@ pub(super) struct PageKey {
 impl Reads {
     /// Starts the lanes' threads.
     pub fn start(db: &Db, cursors: &Arc<CursorKeys>) -> io::Result<Self> {
-        let pages = |lane| {
+        let of_replica = |replica: &Replica| Lanes::start(replica.reader(), OF_REPLICAS, cursors);
+        Ok(Self {
+            db: db.clone(),
+            lanes: Lanes::start(db.reader(), [BY_ID, PAGES, SEARCHES], cursors)?,
+            of_replicas: db.replicas().iter().map(of_replica).collect::<Result<_, _>>()?,
+            turn: AtomicUsize::new(0),
+        })
+    }
+
+    /// The post with this id. Fails with 404 where there is none in the scope.
+    pub(super) async fn post(&self, scope: Scope, id: i64, after: ReadAfter) -> Result<Arc<StoredPost>, Problem> {
+        let found = self.read(after, async |lanes| lanes.by_id.get(id).await).await?;
+        found.filter(|stored| scope.covers(&stored.post)).ok_or_else(Problem::not_found)
+    }
+
+    /// A page of the list.
+    pub(super) async fn page(&self, key: PageKey, after: ReadAfter) -> Result<Arc<RenderedPage>, Problem> {
+        let key = Arc::new(key);
+        let is_search = key.list.filter.q.is_some() || key.with_total;
+        let page = async |lanes: &Lanes| {
+            let lane = if is_search { &lanes.searches } else { &lanes.pages };
+            lane.get(Arc::clone(&key)).await
+        };
+        self.read(after, page).await?.ok_or_else(Problem::not_found)?
+    }
+
+    /// Reads from a replica that shows what the caller has written; where there is none, or it fails, from the primary.
+    async fn read<T>(
+        &self,
+        after: ReadAfter,
+        read: impl AsyncFn(&Lanes) -> Result<T, db::Error>,
+    ) -> Result<T, db::Error> {
+        if let Some((replica, lanes)) = self.replica(after).await {
+            match read(lanes).await {
+                Err(error) => replica.leave_alone(&error),
+                found => return found,
+            }
+        }
+        read(&self.lanes).await
+    }
+
+    async fn replica(&self, ReadAfter(position): ReadAfter) -> Option<(&Replica, &Lanes)> {
+        let well: Vec<_> =
+            self.db.replicas().iter().zip(&self.of_replicas).filter(|(replica, _)| replica.is_well()).collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(well.len())?;
+        let (replica, lanes) = *well.get(turn)?;
+        match position {
+            Some(position) if !replica.has_reached(position).await => None,
+            _ => Some((replica, lanes)),
+        }
+    }
+}
+
+impl Lanes {
+    fn start(reader: &Reader, [by_id, pages, searches]: [Lane; 3], cursors: &Arc<CursorKeys>) -> io::Result<Self> {
+        let start = |lane| {
             let cursors = Arc::clone(cursors);
-            db.batcher(lane, move |connection, keys: &[Arc<PageKey>]| {
+            reader.batcher(lane, move |connection, keys: &[Arc<PageKey>]| {
                 let page = |key: &Arc<PageKey>| {
                     let listed = list(connection, key)?;
                     Ok((Arc::clone(key), render(key, listed, &cursors).map(Arc::new)))
@@ -64,25 +138,13 @@ impl Reads {
             })
         };
         Ok(Self {
-            by_id: db.batcher(BY_ID, |connection, ids: &[i64]| {
+            by_id: reader.batcher(by_id, |connection, ids: &[i64]| {
                 let posts = store::find_all(connection, ids)?;
                 Ok(posts.into_iter().map(|post| (post.id, Arc::new(post.into()))).collect())
             })?,
-            pages: pages(PAGES)?,
-            searches: pages(SEARCHES)?,
+            pages: start(pages)?,
+            searches: start(searches)?,
         })
-    }
-
-    /// The post with this id. Fails with 404 where there is none in the scope.
-    pub(super) async fn post(&self, scope: Scope, id: i64) -> Result<Arc<StoredPost>, Problem> {
-        let found = self.by_id.get(id).await?;
-        found.filter(|stored| scope.covers(&stored.post)).ok_or_else(Problem::not_found)
-    }
-
-    /// A page of the list.
-    pub(super) async fn page(&self, key: PageKey) -> Result<Arc<RenderedPage>, Problem> {
-        let lane = if key.list.filter.q.is_some() || key.with_total { &self.searches } else { &self.pages };
-        lane.get(Arc::new(key)).await?.ok_or_else(Problem::not_found)?
     }
 }
 

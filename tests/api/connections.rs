@@ -110,7 +110,8 @@ async fn a_connection_that_broke_while_nobody_used_it_costs_nobody_a_row() {
     database.execute("CREATE TABLE notes (text TEXT NOT NULL)").unwrap();
     let proxy = Proxy::to(&database);
     let timeout = Duration::from_secs(30);
-    let db = Db::start(Options { url: proxy.url(), pool_size: 4, timeout, migrate: true }).unwrap();
+    let db =
+        Db::start(Options { url: proxy.url(), replicas: Vec::new(), pool_size: 4, timeout, migrate: true }).unwrap();
     db.prepare().await.unwrap();
     let lane = Lane { name: "notes", threads: 1, batch: 8, waiting: 8 };
     let notes = db.inserter(lane, note_all, |connection, text| note_all(connection, &[*text]).map(drop)).unwrap();

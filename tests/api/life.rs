@@ -58,7 +58,7 @@ fn a_setting_that_is_wrong_ends_the_program_with_status_2_and_one_sentence() {
     let good_key = file("good-key", SIGNING_KEY);
     let two_keys = format!("{good_key},{no_pem}");
     let make_one = format!("`posts key generate > {no_pem}`");
-    let wrong: [(&[&str], &str); 27] = [
+    let wrong: [(&[&str], &str); 30] = [
         (&["--bind", "nowhere"], "write an address and a port"),
         (&["--workers", "0"], "1..=512"),
         (&["--workers", "many"], "invalid value 'many' for '--workers"),
@@ -69,6 +69,15 @@ fn a_setting_that_is_wrong_ends_the_program_with_status_2_and_one_sentence() {
         (&["--database-password-file", "none"], "cannot be read"),
         (&["--data-dir", "/dev/null/data"], "choose another with --data-dir"),
         (&["--pool-size", "0"], "1..=1000"),
+        (&["--replica-url", "postgres://u:s3cr3t@standby/d"], "replicas are PostgreSQL's"),
+        (
+            &["--replica-url", "mysql://u:s3cr3t@h/d"],
+            "a replica's URL is wrong: the database URL's scheme is not known",
+        ),
+        (
+            &["--database-url", "postgres://h/d", "--replica-url", "sqlite:s3cr3t.db"],
+            "name a standby of --database-url",
+        ),
         (&["--migrate", "maybe"], "possible values: on, off"),
         (&["--signing-key", "none"], "cannot be read"),
         (&["--signing-key", "none"], "`posts key generate > none`"),

@@ -31,6 +31,7 @@ mod plans;
 mod posts;
 mod problems;
 mod read_lanes;
+mod replicas;
 mod rules;
 mod schema;
 mod search;

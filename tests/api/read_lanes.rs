@@ -153,7 +153,7 @@ async fn a_query_that_panics_takes_its_connection_with_it_and_the_lane_goes_on(
 ) {
     let Some(database) = TestDatabase::create(database) else { return };
     let (timeout, url) = (Duration::from_secs(30), database.url().clone());
-    let db = Db::start(Options { url, pool_size: 1, timeout, migrate: true }).unwrap();
+    let db = Db::start(Options { url, replicas: Vec::new(), pool_size: 1, timeout, migrate: true }).unwrap();
     db.prepare().await.unwrap();
     let lane = Lane { name: "test", threads: 1, batch: 8, waiting: 8 };
     let query = |connection: &mut DbConnection, keys: &[i64]| {
@@ -163,7 +163,7 @@ async fn a_query_that_panics_takes_its_connection_with_it_and_the_lane_goes_on(
             Ok(keys.iter().map(|&key| (key, key)).collect())
         })
     };
-    let batcher = db.batcher(lane, query).unwrap();
+    let batcher = db.reader().batcher(lane, query).unwrap();
     for _ in 0..3 {
         assert!(matches!(batcher.get(13).await, Err(Error::Panicked)));
         assert_eq!(batcher.get(1).await.unwrap(), Some(1));

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::deserialize::QueryableByName;
@@ -37,7 +38,7 @@ pub struct TestDatabase {
 enum Place {
     Folder(TempDir),
     Server { name: String },
-    ServerOfItsOwn { _server: postgres::Server },
+    ServerOfItsOwn { server: postgres::Server, name: String },
 }
 
 impl Drop for Place {
@@ -97,12 +98,22 @@ impl TestDatabase {
     /// A PostgreSQL server of its own, for a test that changes its settings. `None` where this machine has none installed.
     pub fn create_on_a_server_of_its_own() -> Option<Self> {
         let created = postgres::Server::start().map(|server| {
-            let (_, address) = server.create_database();
+            let (name, address) = server.create_database();
             let url = DatabaseUrl::parse(&address).unwrap();
-            Self { url, address, place: Place::ServerOfItsOwn { _server: server }.into() }
+            Self { url, address, place: Place::ServerOfItsOwn { server, name }.into() }
         });
         count(Database::Postgres, created.is_some());
         created
+    }
+
+    /// Starts a standby of the server that this database has alone.
+    pub fn start_standby(&self) -> Standby {
+        let Place::ServerOfItsOwn { server, name } = &*self.place else { panic!("the server is others', too") };
+        let cluster = server.start_standby().expect("a server of its own");
+        let address = format!("postgres:///{name}{}", cluster.parameters());
+        let standby = Standby { address, _cluster: cluster };
+        drop(standby.connect());
+        standby
     }
 
     /// The same database, which servers reach through a proxy.
@@ -232,6 +243,45 @@ impl TestDatabase {
             Place::Server { .. } | Place::ServerOfItsOwn { .. } => format!("row_to_json({table})::text"),
         };
         self.texts(&format!("SELECT {row} AS text FROM {table}")).join("\n")
+    }
+}
+
+/// A standby, with the same database on it. Gone when dropped.
+pub struct Standby {
+    address: String,
+    _cluster: postgres::Cluster,
+}
+
+impl Standby {
+    pub fn url(&self) -> DatabaseUrl {
+        DatabaseUrl::parse(&self.address).unwrap()
+    }
+
+    /// A connection to it, once it answers.
+    pub fn connect(&self) -> diesel::PgConnection {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            match diesel::PgConnection::establish(&self.address) {
+                Ok(connection) => return connection,
+                Err(error) => assert!(Instant::now() < deadline, "the standby does not answer: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Lets it fall behind from now on.
+    pub fn hold(&self) {
+        let mut connection = self.connect();
+        connection.batch_execute("SELECT pg_wal_replay_pause()").unwrap();
+        let state = diesel::dsl::sql::<diesel::sql_types::Text>("pg_get_wal_replay_pause_state()");
+        while diesel::select(state.clone()).get_result::<String>(&mut connection).unwrap() != "paused" {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Lets it catch up.
+    pub fn resume(&self) {
+        self.connect().batch_execute("SELECT pg_wal_replay_resume()").unwrap();
     }
 }
 

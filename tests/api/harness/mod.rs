@@ -22,7 +22,7 @@ use posts_api::http::json::BodyLimits;
 use posts_api::server::{Server, Stop};
 
 pub use database::Database::{self, Postgres, Sqlite};
-pub use database::TestDatabase;
+pub use database::{Standby, TestDatabase};
 pub use history::{History, Report, Wrong};
 pub use program::{Program, Running};
 pub use proxy::{Cut, Proxy, Traffic};
@@ -173,6 +173,7 @@ fn config(database: &TestDatabase) -> Config {
         workers: None,
         database: posts_api::db::Options {
             url: database.url().clone(),
+            replicas: Vec::new(),
             pool_size: 4,
             timeout: Duration::from_secs(30),
             migrate: true,

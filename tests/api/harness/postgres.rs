@@ -24,7 +24,7 @@ pub struct Server {
     template: String,
     /// One copy at a time: the template must have no other session.
     copying: Mutex<usize>,
-    _cluster: Option<Cluster>,
+    cluster: Option<Cluster>,
 }
 
 /// The server of this run.
@@ -57,12 +57,17 @@ impl Server {
 
     fn new(before_name: String, after_name: String, cluster: Option<Cluster>) -> Self {
         let template = format!("{TEMPLATE}_{}", std::process::id());
-        let server = Self { before_name, after_name, template, copying: Mutex::new(0), _cluster: cluster };
+        let server = Self { before_name, after_name, template, copying: Mutex::new(0), cluster };
         let mut connection = server.connect_as_admin();
         let template = &server.template;
         connection.batch_execute(&format!("CREATE DATABASE {template} ENCODING 'UTF8' TEMPLATE template0")).unwrap();
         posts_api::db::migrations::run(&DatabaseUrl::parse(&server.url(template)).unwrap()).unwrap();
         server
+    }
+
+    /// A standby of it, where it was started for this run.
+    pub fn start_standby(&self) -> Option<Cluster> {
+        self.cluster.as_ref().map(|cluster| cluster.start_standby(FAST_AND_FORGETFUL))
     }
 
     fn url(&self, name: &str) -> String {
@@ -122,7 +127,32 @@ impl Cluster {
 
     /// Starts one with these settings, where PostgreSQL is installed.
     pub fn start(settings: &str) -> Option<Self> {
-        let binaries = binaries()?;
+        let site = Site::prepare(binaries()?);
+        site.run("initdb", &["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        Some(site.serve(settings))
+    }
+
+    /// Starts a standby of this one, with these settings.
+    pub fn start_standby(&self, settings: &str) -> Self {
+        let site = Site::prepare(binaries().expect("PostgreSQL is installed"));
+        let host = format!("--host={}", self.folder.display());
+        site.run(
+            "pg_basebackup",
+            &[&host, "--username=postgres", "--write-recovery-conf", "--checkpoint=fast", "--no-sync"],
+        );
+        site.serve(settings)
+    }
+}
+
+/// Where a cluster is to be, and who runs it.
+struct Site {
+    binaries: PathBuf,
+    folder: PathBuf,
+    user: Option<(u32, u32)>,
+}
+
+impl Site {
+    fn prepare(binaries: PathBuf) -> Self {
         // `initdb` refuses root.
         let user = is_root().then(ordinary_user);
         // Not under a home folder, which another user may not enter; short, as a socket's path must be.
@@ -131,43 +161,45 @@ impl Cluster {
         if let Some((uid, gid)) = user {
             chown(&folder, Some(uid), Some(gid)).unwrap();
         }
-        let as_user = |program: &Path| {
-            let mut command = Command::new(program);
-            if let Some((uid, gid)) = user {
-                command.uid(uid).gid(gid);
-            }
-            command.current_dir(&folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            // What a developer's shell sets for another server is not for this one.
-            for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
-                command.env_remove(name);
-            }
-            command
-        };
-        let made = as_user(&binaries.join("initdb"))
-            .args([
-                "--auth=trust",
-                "--username=postgres",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--no-sync",
-                "--pgdata=data",
-            ])
-            .status();
-        assert!(made.is_ok_and(|status| status.success()), "initdb failed in {}", folder.display());
-        let guard = as_user(Path::new("/bin/sh"))
+        Self { binaries, folder, user }
+    }
+
+    /// Runs one of PostgreSQL's programs, which is to fill the folder `data`.
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let mut command = self.command(&self.binaries.join(program));
+        let made = command.arg("--pgdata=data").args(arguments).stderr(Stdio::piped()).output().unwrap();
+        assert!(made.status.success(), "{program} failed: {}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    fn serve(self, settings: &str) -> Cluster {
+        let guard = self
+            .command(Path::new("/bin/sh"))
             .arg("-c")
             .arg(format!(
                 "\"$0\" -D data -k \"$1\" -c listen_addresses= -c max_connections=300 {settings} >log 2>&1 & \
                  echo $! >pid; read -r end; kill -QUIT $!; wait; cd /; rm -rf \"$1\""
             ))
-            .arg(binaries.join("postgres"))
-            .arg(&folder)
+            .arg(self.binaries.join("postgres"))
+            .arg(&self.folder)
             .stdin(Stdio::piped())
             // Out of reach of the Ctrl-C that ends the run.
             .process_group(0)
             .spawn()
             .unwrap();
-        Some(Self { folder, _guard: guard })
+        Cluster { folder: self.folder, _guard: guard }
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        command.current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // What a developer's shell sets for another server is not for this one.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
+            command.env_remove(name);
+        }
+        command
     }
 }
 
@@ -181,7 +213,10 @@ pub fn binaries() -> Option<PathBuf> {
         versions.sort();
         folders.extend(versions.into_iter().rev());
     }
-    folders.into_iter().find(|folder| folder.join("postgres").is_file() && folder.join("initdb").is_file())
+    let folder =
+        folders.into_iter().find(|folder| folder.join("postgres").is_file() && folder.join("initdb").is_file())?;
+    // Links may lead there from where the other programs are not.
+    fs::canonicalize(folder.join("postgres")).ok()?.parent().map(Path::to_owned)
 }
 
 fn is_root() -> bool {
