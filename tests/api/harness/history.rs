@@ -265,10 +265,11 @@ impl History {
             return self.found(Wrong::Lost, told);
         }
         let (version, content) = state(&stored.json());
-        let count: usize = content.parse().unwrap();
+        let count: i64 = content.parse().unwrap();
+        let [least, most] = [least, most].map(|count| i64::try_from(count).unwrap());
         if count < least {
             self.found(Wrong::Lost, told);
-        } else if count > most || version != count as u64 + 1 {
+        } else if count > most || i64::try_from(version).unwrap() != count + 1 {
             self.found(Wrong::Changed, told);
         }
     }
