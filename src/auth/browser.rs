@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::{Origin, Url};
 
 use super::session;
+use crate::http::cookies;
 use crate::http::problem::{Code, Problem};
 
 /// The cookie's name.
@@ -40,7 +41,7 @@ impl Site {
     #[must_use]
     pub fn new(public_url: Option<&str>) -> Self {
         let url = public_url.and_then(|url| Url::parse(url).ok());
-        let base = url.as_ref().map_or("", |url| url.path().trim_end_matches('/'));
+        let base = cookies::base_path(public_url);
         Self { origin: url.as_ref().map(Url::origin), path: format!("{base}{PATH}") }
     }
 
@@ -115,13 +116,9 @@ impl FromRequest for SameOrigin {
 /// another server under our name, or a name below it, set one of them: which is ours, nobody can tell.
 pub(super) fn tokens(request: &HttpRequest) -> Vec<SecretString> {
     let mut tokens: Vec<String> = Vec::new();
-    for line in request.headers().get_all(header::COOKIE) {
-        // Other cookies may be in another coding: that must not hide ours.
-        let line = String::from_utf8_lossy(line.as_bytes());
-        for cookie in line.split(';').filter_map(|pair| Cookie::parse(pair.trim()).ok()) {
-            if cookie.name() == COOKIE && tokens.len() < 2 && !tokens.iter().any(|token| token == cookie.value()) {
-                tokens.push(cookie.value().to_owned());
-            }
+    for token in cookies::values(request, COOKIE) {
+        if tokens.len() < 2 && !tokens.contains(&token) {
+            tokens.push(token);
         }
     }
     tokens.into_iter().map(SecretString::from).collect()

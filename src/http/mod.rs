@@ -5,6 +5,7 @@ pub mod asset;
 pub mod client;
 pub mod coding;
 pub mod conditional;
+pub mod cookies;
 pub mod cursor;
 pub mod endpoint;
 pub mod fields;

@@ -8,11 +8,11 @@ use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::Payload;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
-use url::Url;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, Type};
 
+use super::cookies;
 use super::schema::parameter;
 use crate::db::{Db, Position};
 
@@ -35,8 +35,8 @@ impl FromRequest for ReadAfter {
         let read = |text: &str| text.parse().unwrap_or(Position::OUT_OF_REACH);
         let header =
             request.headers().get_all(&POSITION).map(|value| value.to_str().map_or(Position::OUT_OF_REACH, read));
-        let cookie = request.cookie(COOKIE).map(|cookie| read(cookie.value()));
-        ready(Ok(Self(header.chain(cookie).max())))
+        let cookies = cookies::values(request, COOKIE);
+        ready(Ok(Self(header.chain(cookies.iter().map(|value| read(value))).max())))
     }
 }
 
@@ -61,9 +61,7 @@ impl Positions {
     /// Those of a service that clients reach under `public_url`.
     #[must_use]
     pub fn new(db: &Db, public_url: Option<&str>) -> Self {
-        let url = public_url.and_then(|url| Url::parse(url).ok());
-        let base = url.as_ref().map_or("", |url| url.path().trim_end_matches('/'));
-        Self { db: db.clone(), path: format!("{base}/") }
+        Self { db: db.clone(), path: format!("{}/", cookies::base_path(public_url)) }
     }
 
     /// Names in the answer to a write, which has been stored, a place past it; nothing where there are no replicas.

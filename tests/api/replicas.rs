@@ -48,13 +48,18 @@ async fn reads_go_to_the_standby_and_who_wrote_reads_what_it_wrote() {
     for list in lists {
         assert_eq!(ids(&api.get(list).await).len(), 2, "{list}");
     }
+    let position = created.header("posts-position").as_bytes();
     for (name, value) in [
-        ("Posts-Position", created.header("posts-position").to_owned()),
-        ("Cookie", format!("a=b; posts_position={}", created.header("posts-position"))),
-        ("Posts-Position", "nonsense".to_owned()),
-        ("Cookie", "posts_position=".to_owned()),
+        ("Posts-Position", position.to_vec()),
+        ("Cookie", [b"a=b; posts_position=", position].concat()),
+        // Another's cookie, in another coding; and an older one of ours, for a longer path.
+        ("Cookie", [b"name=caf\xe9; posts_position=", position].concat()),
+        ("Cookie", [b"posts_position=0/1; posts_position=", position].concat()),
+        ("Posts-Position", b"nonsense".to_vec()),
+        ("Cookie", b"posts_position=".to_vec()),
     ] {
-        let get = |path: &str| api.get(path).header(name, value.as_str());
+        let get = |path: &str| api.get(path).header(name, &value);
+        let value = value.escape_ascii();
         assert_eq!(title(&get("/posts/1").await), "newer apple", "{name}: {value}");
         assert_eq!(get("/posts/2").await.status, 404, "{name}: {value}");
         assert_eq!(get("/posts/3").await.status, 200, "{name}: {value}");
