@@ -58,8 +58,6 @@ const REST: Duration = Duration::from_millis(100);
 pub(super) enum Access {
     ReadOnly,
     ReadWrite,
-    /// To read from a server that may be a standby.
-    Replica,
 }
 
 /// Makes connections for a pool, and tells which ones must leave it.
@@ -95,10 +93,7 @@ impl ManageConnection for Connector {
     type Error = ConnectionError;
 
     fn connect(&self) -> Result<PooledConnection, ConnectionError> {
-        let mut connection = match self.access {
-            Access::Replica => establish(&self.url.at_any_server(), Some(self.timeout))?,
-            Access::ReadOnly | Access::ReadWrite => establish(&self.url, Some(self.timeout))?,
-        };
+        let mut connection = establish(&self.url, Some(self.timeout))?;
         if let (DbConnection::Sqlite(sqlite), Access::ReadOnly) = (&mut connection, self.access) {
             sqlite.batch_execute("PRAGMA query_only = ON").map_err(ConnectionError::CouldntSetupConfiguration)?;
         }

@@ -114,7 +114,7 @@ impl Db {
         let reader = Reader { pool: reads, timeout: options.timeout, prepared: Arc::clone(&prepared) };
         let replicas = options.replicas.iter().map(|url| {
             let timeout = options.timeout.min(replica::TIMEOUT);
-            let connector = Connector::new(url, timeout, Access::Replica, mark.clone());
+            let connector = Connector::new(&url.at_any_server(), timeout, Access::ReadOnly, mark.clone());
             let pool = Arc::new(Pool::new("replica", REPLICA_POOL_SIZE, 0, connector));
             Replica::start(Reader { pool, timeout, prepared: Arc::clone(&prepared) })
         });

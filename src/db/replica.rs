@@ -116,7 +116,7 @@ impl Positions {
     }
 
     pub(super) async fn get(&self) -> Result<Position, Error> {
-        Ok(self.0.get(()).await?.unwrap_or(Position::OUT_OF_REACH))
+        self.0.get(()).await?.ok_or(Error::NotReady)
     }
 }
 
