@@ -29,17 +29,13 @@ pub async fn prefer_gzip(
     next.call(request).await
 }
 
-/// The content coding of an answer that is made for this request; `None` for none.
-pub(super) fn coding(request: &HttpRequest) -> Option<ContentEncoding> {
-    choose(&request.get_header()?)
-}
-
-/// The content coding of an answer that is kept in each coding.
-pub(super) fn lasting_coding(request: &HttpRequest) -> Option<ContentEncoding> {
-    match request.extensions().get::<Accepted>() {
-        Some(Accepted(accepted)) => choose(accepted),
-        None => coding(request),
-    }
+/// The content coding of an answer that is made for this request, and that of one that is kept in each coding; `None` for
+/// none.
+pub(super) fn codings(request: &HttpRequest) -> (Option<ContentEncoding>, Option<ContentEncoding>) {
+    let coding = request.get_header().and_then(|accepted| choose(&accepted));
+    let narrowed = request.extensions();
+    let lasting = narrowed.get::<Accepted>().map_or(coding, |Accepted(accepted)| choose(accepted));
+    (coding, lasting)
 }
 
 fn choose(accepted: &AcceptEncoding) -> Option<ContentEncoding> {

@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, Type};
 
-use super::coding::{coding, lasting_coding};
+use super::coding::codings;
 use super::problem::{Code, Fault, Problem};
 use super::schema::parameter;
 use crate::db::Timestamp;
@@ -229,7 +229,7 @@ impl FromRequest for ReadConditions {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let (coding, lasting_coding) = (coding(request), lasting_coding(request));
+        let (coding, lasting_coding) = codings(request);
         ready(Conditions::read(request).map(|conditions| Self { conditions, coding, lasting_coding }))
     }
 }

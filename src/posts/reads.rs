@@ -114,6 +114,10 @@ impl Reads {
     }
 
     async fn replica(&self, ReadAfter(position): ReadAfter) -> Option<(&Replica, &Lanes)> {
+        // Before workers count together whose turn it is.
+        if self.of_replicas.is_empty() {
+            return None;
+        }
         let well: Vec<_> =
             self.db.replicas().iter().zip(&self.of_replicas).filter(|(replica, _)| replica.is_well()).collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(well.len())?;
