@@ -5,7 +5,8 @@
 //! - **acknowledged**: answered with success. It must be there, whatever happens.
 //! - **refused**: answered with a failure that says that nothing was changed. It must not be there.
 //! - **unknown**: no answer, or one that says that nobody knows. It may be there. It is sent again, with the same
-//!   `Idempotency-Key` or `If-Match`, and must then be there once.
+//!   `Idempotency-Key` or `If-Match`, and must then be there once. Half of the posts are created without a key: what is
+//!   unknown of those is not sent again, and may be there once or not at all.
 //!
 //! ```ignore
 //! let call = |method: &str, path: &str| api.request(method, path);
@@ -51,6 +52,8 @@ pub struct History {
 struct Post {
     /// Its title, and the `Idempotency-Key` that it is created with.
     key: String,
+    /// Whether it is created with one. Without, the service goes another way, and what is unknown stays so.
+    is_keyed: bool,
     path: String,
     /// The `ETag` of what is stored.
     etag: String,
@@ -289,6 +292,9 @@ impl History {
 
     /// Sends the write again whose outcome nobody knows. From then on it was carried out.
     async fn settle(&self, post: &mut Post, call: Call<'_>) {
+        if !post.is_keyed && matches!(post.unknown, Some(Write::Create)) {
+            return;
+        }
         let Some(write) = post.unknown.take() else { return };
         let request = || post.request(&write, &self.name, call).expect("it was sent before");
         let answer = answered(request).await;
@@ -307,7 +313,8 @@ impl History {
 
 impl Post {
     fn new(key: String) -> Self {
-        Self { key, path: String::new(), etag: String::new(), stored: None, unknown: None, version: 0 }
+        let is_keyed = fastrand::bool();
+        Self { key, is_keyed, path: String::new(), etag: String::new(), stored: None, unknown: None, version: 0 }
     }
 
     /// The request that carries out a write, where there is what it needs.
@@ -318,7 +325,8 @@ impl Post {
         Some(match write {
             Write::Create => {
                 let body = json!({"title": self.key, "author": author, "content": "new"});
-                call("POST", "/posts").json(&body).header("Idempotency-Key", &self.key)
+                let create = call("POST", "/posts").json(&body);
+                if self.is_keyed { create.header("Idempotency-Key", &self.key) } else { create }
             }
             Write::Change(content) => patch(call, &self.path, &json!({"content": content}), &self.etag),
             Write::Delete => call("DELETE", &self.path),
