@@ -224,18 +224,14 @@ async fn a_search_in_an_order_of_its_own_meets_every_post_however_rare_its_words
     const COUNT: i64 = 150_000;
     let api = start!(database);
     api.database.load(usize::try_from(COUNT).unwrap());
-    let (id, instant) = match database {
-        Postgres => ("post_id", "timestamptz '2001-01-01T00:00:00Z' + {} * interval '1 minute'"),
-        Sqlite => ("rowid", "strftime('%Y-%m-%dT%H:%M:%S.000000Z', 978307200 + {} * 60, 'unixepoch')"),
-    };
-    let (created, updated) = ("(id + 3 - id % 4 * 2)", "(200000 + id * 7919 % 150011)");
+    let id = if database == Postgres { "post_id" } else { "rowid" };
     let sql = format!(
         "UPDATE posts SET created_on = {}, updated_on = {}; DELETE FROM posts_search; \
          INSERT INTO posts_search ({id}, title, author, content) SELECT id, '', '', \
          CASE WHEN id % 50 = 0 THEN 'often ' ELSE '' END || CASE WHEN id % 1000 = 0 THEN 'seldom ' ELSE '' END \
          || CASE WHEN id = 77 THEN 'once ' ELSE '' END || CASE WHEN id % 100 = 0 THEN 'even ' ELSE '' END FROM posts",
-        instant.replace("{}", created),
-        instant.replace("{}", updated),
+        api.database.minute("(id + 3 - id % 4 * 2)"),
+        api.database.minute("(200000 + id * 7919 % 150011)"),
     );
     api.database.execute(&sql).unwrap();
 

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::deserialize::QueryableByName;
@@ -187,18 +187,14 @@ impl TestDatabase {
     /// Puts `count` posts into the table at once, past the server: each with a minute of its own, each third unpublished.
     /// As if they were indexed already, so that the server does not begin to.
     pub fn load(&self, count: usize) {
-        let (numbers, instant, id) = match self.connect() {
-            DbConnection::Postgres(_) => (
-                format!("generate_series(1, {count}) AS number"),
-                "timestamptz '2001-01-01T00:00:00Z' + number * interval '1 minute'",
-                "post_id",
-            ),
+        let instant = self.minute("number");
+        let (numbers, id) = match self.connect() {
+            DbConnection::Postgres(_) => (format!("generate_series(1, {count}) AS number"), "post_id"),
             DbConnection::Sqlite(_) => (
                 format!(
                     "(WITH RECURSIVE numbers (number) AS \
                      (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {count}) SELECT number FROM numbers)"
                 ),
-                "strftime('%Y-%m-%dT%H:%M:%S.000000Z', 978307200 + number * 60, 'unixepoch')",
                 "rowid",
             ),
         };
@@ -209,6 +205,18 @@ impl TestDatabase {
              INSERT INTO posts_search ({id}, title, author, content) SELECT id, '', '', '' FROM posts"
         );
         self.execute(&insert).unwrap();
+    }
+
+    /// In SQL, the instant that is so many minutes after 2001 began.
+    pub fn minute(&self, number: &str) -> String {
+        match &*self.place {
+            Place::Folder(_) => {
+                format!("strftime('%Y-%m-%dT%H:%M:%S.000000Z', 978307200 + {number} * 60, 'unixepoch')")
+            }
+            Place::Server { .. } | Place::ServerOfItsOwn { .. } => {
+                format!("timestamptz '2001-01-01T00:00:00Z' + {number} * interval '1 minute'")
+            }
+        }
     }
 
     /// Runs statements past the server.
@@ -259,14 +267,7 @@ impl Standby {
 
     /// A connection to it, once it answers.
     pub fn connect(&self) -> diesel::PgConnection {
-        let deadline = Instant::now() + Duration::from_mins(1);
-        loop {
-            match diesel::PgConnection::establish(&self.address) {
-                Ok(connection) => return connection,
-                Err(error) => assert!(Instant::now() < deadline, "the standby does not answer: {error}"),
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        postgres::connect(&self.address)
     }
 
     /// Lets it fall behind from now on.

@@ -75,15 +75,7 @@ impl Server {
     }
 
     fn connect_as_admin(&self) -> PgConnection {
-        let url = self.url("postgres");
-        let deadline = Instant::now() + Duration::from_mins(1);
-        loop {
-            match PgConnection::establish(&url) {
-                Ok(connection) => return connection,
-                Err(error) => assert!(Instant::now() < deadline, "PostgreSQL does not answer: {error}"),
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        connect(&self.url("postgres"))
     }
 
     /// A copy of the template: its name and its URL.
@@ -105,6 +97,18 @@ impl Server {
 
     pub fn drop_database(&self, name: &str) {
         let _ = self.connect_as_admin().batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+    }
+}
+
+/// A connection to a server that may still be starting.
+pub fn connect(url: &str) -> PgConnection {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
+        match PgConnection::establish(url) {
+            Ok(connection) => return connection,
+            Err(error) => assert!(Instant::now() < deadline, "PostgreSQL does not answer: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
