@@ -1,8 +1,5 @@
 //! Connections to PostgreSQL that die, and a server that cannot be written to: who asks notices as little as can be.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::sql_types::{Array, Text};
@@ -12,9 +9,7 @@ use posts_api::db::{Db, DbConnection, Lane, Options};
 use rstest::rstest;
 use serde_json::json;
 
-use crate::harness::{
-    Answer, Api, Cut, Postgres, Proxy, Request, TestDatabase, Traffic, eventually, items, load_duration, start,
-};
+use crate::harness::{Api, Cut, Postgres, Proxy, Request, TestDatabase, Traffic, eventually, items, start};
 
 /// How many posts each test begins with.
 const POSTS: usize = 10;
@@ -60,7 +55,7 @@ async fn warm(api: &Api) {
 }
 
 /// Ends all of the server's sessions, and waits until they have: one that is about to end would still take a statement.
-fn terminate(database: &TestDatabase) {
+pub fn terminate(database: &TestDatabase) {
     database
         .execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
@@ -150,124 +145,6 @@ fn behind_a_proxy() -> Option<(Proxy, Api)> {
     Some((proxy, api))
 }
 
-/// How connections end while requests are under way.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Terminated,
-    Cut(Cut),
-}
-
-/// What is known of the posts that writers wrote: of each, the last content that was acknowledged and the last that was
-/// asked for; `None` for no post.
-type Written = BTreeMap<i64, (Option<u64>, Option<u64>)>;
-
-#[rstest]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_end_under_way_fail_no_read_and_lose_no_acknowledged_write(
-    #[values(End::Terminated, End::Cut(Cut::Closed), End::Cut(Cut::Reset), End::Cut(Cut::Unnoticed))] end: End,
-) {
-    let Some((proxy, api)) = behind_a_proxy() else { return };
-    fill(&api).await;
-    let api = Arc::new(api);
-    let is_over = Arc::new(AtomicBool::new(false));
-    let reads = Arc::new(AtomicUsize::new(0));
-    let readers = (0..24).map(|number| {
-        let (api, is_over, reads) = (Arc::clone(&api), Arc::clone(&is_over), Arc::clone(&reads));
-        tokio::spawn(async move {
-            while !is_over.load(Ordering::Relaxed) {
-                let [post, list, search, users, ..] = requests(&api, number);
-                let read = [post, list, search, users].into_iter().nth(number % 4).unwrap().await;
-                assert_eq!(read.status, 200, "{read:?}");
-                reads.fetch_add(1, Ordering::Relaxed);
-            }
-        })
-    });
-    let writers = (0..8).map(|_| {
-        let (api, is_over) = (Arc::clone(&api), Arc::clone(&is_over));
-        tokio::spawn(async move { write_until(&api, &is_over).await })
-    });
-    let (readers, writers): (Vec<_>, Vec<_>) = (readers.collect(), writers.collect());
-    let mut ends = 0;
-    let until = Instant::now() + load_duration();
-    while Instant::now() < until {
-        // Longer than it takes to connect anew: a read is tried twice, not more.
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        match end {
-            End::Terminated => terminate(&api.database),
-            End::Cut(how) => proxy.cut(how),
-        }
-        ends += 1;
-    }
-    is_over.store(true, Ordering::Relaxed);
-    for reader in readers {
-        reader.await.unwrap();
-    }
-    let mut writes = [0, 0];
-    for writer in writers {
-        let (written, answered) = writer.await.unwrap();
-        assert_written(&api, &written).await;
-        writes[0] += answered[0];
-        writes[1] += answered[1];
-    }
-    let [acknowledged, refused] = writes;
-    #[expect(clippy::print_stdout, reason = "the figures, for a run by hand")]
-    {
-        let reads = reads.load(Ordering::Relaxed);
-        println!("{end:?} {ends} times: {reads} reads; {acknowledged} writes acknowledged, {refused} not");
-    }
-    assert!(acknowledged > 0);
-}
-
-/// Creates, changes and deletes posts, one after the other. Also says how many writes were acknowledged and how many not.
-async fn write_until(api: &Api, is_over: &AtomicBool) -> (Written, [usize; 2]) {
-    let (mut written, mut count) = (Written::new(), [0, 0]);
-    let mut is_acknowledged = |answer: &Answer, status: u16| {
-        assert!([status, 503].contains(&answer.status), "{answer:?}");
-        count[usize::from(answer.status == 503)] += 1;
-        answer.status == status
-    };
-    while !is_over.load(Ordering::Relaxed) {
-        let created = api.post("/posts", json!({"title": "A lantern", "content": "0"})).await;
-        if !is_acknowledged(&created, 201) {
-            continue;
-        }
-        let id = created.json()["id"].as_i64().unwrap();
-        let path = format!("/posts/{id}");
-        let state = written.entry(id).or_insert((Some(0), Some(0)));
-        for number in 1..4 {
-            state.1 = Some(number);
-            let changed = api.patch(&path, json!({"content": number.to_string()})).await;
-            if is_acknowledged(&changed, 200) {
-                state.0 = Some(number);
-            }
-        }
-        if id % 2 == 0 {
-            state.1 = None;
-            let deleted = api.delete(&path).await;
-            if is_acknowledged(&deleted, 204) {
-                state.0 = None;
-            }
-        }
-    }
-    (written, count)
-}
-
-async fn assert_written(api: &Api, written: &Written) {
-    for (id, &(acknowledged, asked)) in written {
-        let read = api.get(&format!("/posts/{id}")).await;
-        match (acknowledged, asked) {
-            (None, _) => assert_eq!(read.status, 404, "post {id} was deleted: {read:?}"),
-            (Some(_), None) if read.status == 404 => {}
-            (Some(acknowledged), asked) => {
-                assert_eq!(read.status, 200, "post {id}: {read:?}");
-                let content: u64 = read.json()["content"].as_str().unwrap().parse().unwrap();
-                let newest = asked.unwrap_or(3);
-                assert!((acknowledged..=newest).contains(&content), "post {id}: {content}, not {acknowledged}");
-            }
-        }
-    }
-}
-
 #[rstest]
 #[tokio::test]
 async fn out_of_reach_of_the_database_requests_are_refused_in_time_and_then_answered_again(
@@ -316,7 +193,7 @@ async fn many_who_ask_a_database_that_is_far_away_share_the_way() {
 
 /// How a database becomes read-only.
 #[derive(Clone, Copy, Debug)]
-enum ReadOnly {
+pub enum ReadOnly {
     /// For sessions that are there, too, as by an operator or a host that runs out of disk.
     AtOnce,
     /// For new sessions, and those that were there end. Once it can be written to, those that are there still cannot.
@@ -324,7 +201,7 @@ enum ReadOnly {
 }
 
 impl ReadOnly {
-    fn set(self, database: &TestDatabase, value: &str) {
+    pub fn set(self, database: &TestDatabase, value: &str) {
         let name = &database.texts("SELECT CAST(current_database() AS text) AS text")[0];
         match self {
             Self::AtOnce => {
@@ -341,7 +218,7 @@ impl ReadOnly {
         }
     }
 
-    async fn wait_until_it_is(self, database: &TestDatabase, value: &str) {
+    pub async fn wait_until_it_is(self, database: &TestDatabase, value: &str) {
         let is_so =
             || async { database.texts("SELECT current_setting('default_transaction_read_only') AS text") == [value] };
         eventually("the setting counts", is_so).await;

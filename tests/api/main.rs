@@ -17,6 +17,7 @@ mod assets;
 mod browser_sessions;
 mod conditional;
 mod connections;
+mod faults_postgres;
 mod faults_sqlite;
 mod forgeries;
 mod freshness;

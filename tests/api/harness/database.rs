@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::deserialize::QueryableByName;
@@ -97,7 +97,16 @@ impl TestDatabase {
 
     /// A PostgreSQL server of its own, for a test that changes its settings. `None` where this machine has none installed.
     pub fn create_on_a_server_of_its_own() -> Option<Self> {
-        let created = postgres::Server::start().map(|server| {
+        Self::create_on(postgres::Server::start())
+    }
+
+    /// The same on a server that keeps what was acknowledged when it is killed.
+    pub fn create_on_a_durable_server_of_its_own() -> Option<Self> {
+        Self::create_on(postgres::Server::start_with(postgres::DURABLE))
+    }
+
+    fn create_on(server: Option<postgres::Server>) -> Option<Self> {
+        let created = server.map(|server| {
             let (name, address) = server.create_database();
             let url = DatabaseUrl::parse(&address).unwrap();
             Self { url, address, place: Place::ServerOfItsOwn { server, name }.into() }
@@ -111,9 +120,34 @@ impl TestDatabase {
         let Place::ServerOfItsOwn { server, name } = &*self.place else { panic!("the server is others', too") };
         let cluster = server.start_standby().expect("a server of its own");
         let address = format!("postgres:///{name}{}", cluster.parameters());
-        let standby = Standby { address, _cluster: cluster };
+        let standby = Standby { address, cluster };
         drop(standby.connect());
         standby
+    }
+
+    /// Lets no commit be acknowledged any more that is not on a standby.
+    pub fn require_a_standby(&self) {
+        self.execute("ALTER SYSTEM SET synchronous_standby_names = '*'").unwrap();
+        self.execute("SELECT pg_reload_conf()").unwrap();
+        let is_there = || self.count("pg_stat_replication", "sync_state = 'sync' AND state = 'streaming'") == 1;
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !is_there() {
+            assert!(Instant::now() < deadline, "no standby is synchronous");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The server that this database has alone.
+    pub fn cluster(&self) -> &postgres::Cluster {
+        let Place::ServerOfItsOwn { server, .. } = &*self.place else { panic!("the server is others', too") };
+        server.cluster().expect("a server of its own")
+    }
+
+    /// The same database on whichever of the two can be written to.
+    pub fn or_on(&self, standby: &Standby) -> Self {
+        let host = format!("{}%2C", self.cluster().host());
+        let address = standby.address.replacen("?host=", &format!("?host={host}"), 1);
+        Self { url: DatabaseUrl::parse(&address).unwrap(), address, place: Arc::clone(&self.place) }
     }
 
     /// The same database, which servers reach through a proxy.
@@ -257,12 +291,21 @@ impl TestDatabase {
 /// A standby, with the same database on it. Gone when dropped.
 pub struct Standby {
     address: String,
-    _cluster: postgres::Cluster,
+    cluster: postgres::Cluster,
 }
 
 impl Standby {
+    pub fn cluster(&self) -> &postgres::Cluster {
+        &self.cluster
+    }
+
     pub fn url(&self) -> DatabaseUrl {
         DatabaseUrl::parse(&self.address).unwrap()
+    }
+
+    /// Makes it a primary.
+    pub fn promote(&self) {
+        self.connect().batch_execute("SELECT pg_promote()").unwrap();
     }
 
     /// A connection to it, once it answers.

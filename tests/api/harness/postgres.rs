@@ -2,6 +2,7 @@
 //! installed; none, which is counted, and under `CI=true` a failure.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,12 @@ impl Server {
     /// Starts one from the binaries that are installed, for one test alone where that changes what all databases of a
     /// server have in common.
     pub fn start() -> Option<Self> {
-        let cluster = Cluster::start(FAST_AND_FORGETFUL)?;
+        Self::start_with(FAST_AND_FORGETFUL)
+    }
+
+    /// The same with these settings.
+    pub fn start_with(settings: &str) -> Option<Self> {
+        let cluster = Cluster::start(settings)?;
         Some(Self::new("postgres:///".to_owned(), cluster.parameters(), Some(cluster)))
     }
 
@@ -67,7 +73,12 @@ impl Server {
 
     /// A standby of it, where it was started for this run.
     pub fn start_standby(&self) -> Option<Cluster> {
-        self.cluster.as_ref().map(|cluster| cluster.start_standby(FAST_AND_FORGETFUL))
+        self.cluster().map(|cluster| cluster.start_standby(FAST_AND_FORGETFUL))
+    }
+
+    /// What it runs in, where it was started for this run.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
     }
 
     fn url(&self, name: &str) -> String {
@@ -116,17 +127,24 @@ pub fn connect(url: &str) -> PgConnection {
 /// that does: the shell that started it reads from a pipe of ours, and stops it at the pipe's end.
 pub struct Cluster {
     pub folder: PathBuf,
-    _guard: Child,
+    guard: Mutex<Child>,
 }
 
 /// Nothing has to survive a test.
 const FAST_AND_FORGETFUL: &str = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off";
 
+/// What was acknowledged has to survive the server's end, as in production: its own settings.
+pub const DURABLE: &str = "";
+
 impl Cluster {
     /// The end of a URL that leads to it.
     pub fn parameters(&self) -> String {
-        let socket = self.folder.display().to_string().replace('/', "%2F");
-        format!("?host={socket}&user=postgres")
+        format!("?host={}&user=postgres", self.host())
+    }
+
+    /// The folder of its socket, as a part of a URL.
+    pub fn host(&self) -> String {
+        self.folder.display().to_string().replace('/', "%2F")
     }
 
     /// Starts one with these settings, where PostgreSQL is installed.
@@ -134,6 +152,47 @@ impl Cluster {
         let site = Site::prepare(binaries()?);
         site.run("initdb", &["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync"]);
         Some(site.serve(settings))
+    }
+
+    /// Sends the server a signal: QUIT is an end at once, as of a crash; INT one that undoes what is under way; KILL takes
+    /// only the process that the others look at.
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} $(cat {}/pid)", self.folder.display());
+        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Ends the server with a signal that it can take, and waits until it has.
+    pub fn stop(&self, signal: &str) {
+        self.signal(signal);
+        // The server's own, which it takes away last.
+        while self.folder.join("data/postmaster.pid").exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Starts it again, once it has ended.
+    pub fn start_again(&self) {
+        let mut guard = self.guard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        guard.stdin.as_mut().unwrap().write_all(b"again\n").unwrap();
+    }
+
+    /// Ends it with a signal and starts it again. Returns when there is a new one, which may not answer yet.
+    pub fn restart(&self, signal: &str) {
+        let before = self.pid();
+        self.signal(signal);
+        self.start_again();
+        while [&before, ""].contains(&self.pid().as_str()) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn pid(&self) -> String {
+        fs::read_to_string(self.folder.join("pid")).unwrap()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap()
     }
 
     /// Starts a standby of this one, with these settings.
@@ -180,8 +239,9 @@ impl Site {
             .command(Path::new("/bin/sh"))
             .arg("-c")
             .arg(format!(
-                "\"$0\" -D data -k \"$1\" -c listen_addresses= -c max_connections=300 {settings} >log 2>&1 & \
-                 echo $! >pid; read -r end; kill -QUIT $!; wait; cd /; rm -rf \"$1\""
+                "serve() {{ \"$postgres\" -D data -k \"$folder\" -c listen_addresses= -c max_connections=300 {settings} \
+                 >>log 2>&1 & echo $! >pid; }}; postgres=$0; folder=$1; serve; while read -r again; do wait; serve; done; \
+                 kill -QUIT $!; wait; cd /; rm -rf \"$folder\""
             ))
             .arg(self.binaries.join("postgres"))
             .arg(&self.folder)
@@ -190,7 +250,7 @@ impl Site {
             .process_group(0)
             .spawn()
             .unwrap();
-        Cluster { folder: self.folder, _guard: guard }
+        Cluster { folder: self.folder, guard: guard.into() }
     }
 
     fn command(&self, program: &Path) -> Command {
