@@ -11,7 +11,9 @@ use crate::{api_keys, auth, meta, posts, users};
 pub fn configure(app: &mut ServiceConfig) {
     // Those that depend on who is calling.
     let api = |path| Endpoint::api(path).behind(auth::authenticate);
-    app.service(api("/posts").on(Method::GET, posts::list_posts).on(Method::POST, posts::create_post))
+    // Whether there is room comes before who is calling: under a flood, to look that up is most of the work.
+    let posts = Endpoint::api("/posts").behind(posts::admit).behind(auth::authenticate);
+    app.service(posts.on(Method::GET, posts::list_posts).on(Method::POST, posts::create_post))
         .service(
             api("/posts/{id}")
                 .on(Method::GET, posts::get_post)

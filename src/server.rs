@@ -26,6 +26,7 @@ use crate::http::coding::prefer_gzip;
 use crate::http::conditional::RequireIfMatch;
 use crate::http::cursor::CursorKeys;
 use crate::http::idempotency::{self, FingerprintKeys};
+use crate::http::json::BodyBudget;
 use crate::http::middleware::{Draining, REQUEST_ID, limit_head, observe, vary_by_origin};
 use crate::http::read_after::{POSITION, Positions};
 use crate::meta::{ApiCatalog, Document};
@@ -144,6 +145,7 @@ impl Server {
         let site = Data::new(Site::new(config.public_url.as_deref()));
         let signal = drained(stopped, draining.clone(), config.drain_delay);
         let Config { bind, body, head_timeout, grace, .. } = config;
+        let bodies = Data::new(BodyBudget::for_bodies(body));
         // Of the processors, those that the process may use: its affinity and the quota of its control group count.
         let workers = config.workers.or_else(|| available_parallelism().ok()).map_or(2, NonZeroUsize::get);
 
@@ -158,6 +160,7 @@ impl Server {
                 .app_data(creates.clone())
                 .app_data(fingerprints.clone())
                 .app_data(Data::new(body))
+                .app_data(bodies.clone())
                 .app_data(Data::new(RequireIfMatch(config.require_if_match)))
                 .app_data(Data::new(config.trusted_proxies.clone()))
                 .app_data(Data::new(draining.clone()))

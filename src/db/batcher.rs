@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::Error;
 use super::intake::{Asked, Batches, Intake, Lane, guarded};
+use super::queue::Queued;
 
 /// Answers requests for what is found by a key, many with one query. Dropped, it ends its threads.
 pub struct Batcher<K, V> {
@@ -93,31 +94,31 @@ where
 
 /// What was taken from the queue under its lock.
 enum Taken<K, V> {
-    All(VecDeque<Request<K, V>>),
+    All(VecDeque<Queued<Request<K, V>>>),
     Some(Batch<K, V>),
 }
 
 /// Takes all that waits where that can be no more than one query asks for. Else the first keys, with everybody who waits
 /// for one of them.
-fn pick<K: Eq + Hash, V>(waiting: &mut VecDeque<Request<K, V>>, batch_max: usize) -> Taken<K, V> {
+fn pick<K: Eq + Hash, V>(waiting: &mut VecDeque<Queued<Request<K, V>>>, batch_max: usize) -> Taken<K, V> {
     if waiting.len() <= batch_max {
         return Taken::All(std::mem::take(waiting));
     }
     let mut batch = Batch::new();
     let mut left = VecDeque::with_capacity(waiting.len());
-    for request in waiting.drain(..) {
-        if let Some(request) = join(&mut batch, request, batch_max) {
-            left.push_back(request);
+    for Queued { since, item } in waiting.drain(..) {
+        if let Some(item) = join(&mut batch, item, batch_max) {
+            left.push_back(Queued { since, item });
         }
     }
     *waiting = left;
     Taken::Some(batch)
 }
 
-fn group<K: Eq + Hash, V>(requests: VecDeque<Request<K, V>>) -> Batch<K, V> {
+fn group<K: Eq + Hash, V>(requests: VecDeque<Queued<Request<K, V>>>) -> Batch<K, V> {
     let mut batch = Batch::with_capacity(requests.len());
-    for request in requests {
-        join(&mut batch, request, usize::MAX);
+    for Queued { item, .. } in requests {
+        join(&mut batch, item, usize::MAX);
     }
     batch
 }

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::intake::{Batches, Intake, Lane, guarded};
 use super::pool::Pool;
+use super::queue::Queued;
 use super::{Db, DbConnection, Error};
 
 /// A batch that has so many bytes takes in no more.
@@ -72,6 +73,14 @@ impl<N: Send + 'static, R: Send + 'static> Inserter<N, R> {
     /// Without threads: each is created alone.
     pub(super) fn without_lane(db: &Db, alone: Alone<N, R>) -> Self {
         Self(Way::Alone(db.clone(), alone))
+    }
+
+    /// Refuses where there is no room for one more at this moment.
+    pub fn admit(&self) -> Result<(), Error> {
+        match &self.0 {
+            Way::Together(intake) => intake.admit(),
+            Way::Alone(db, _) => db.admit_write(),
+        }
     }
 
     /// Creates this, which has about so many bytes, and returns it as it is stored.
@@ -133,11 +142,11 @@ impl<N, R> Worker<N, R> {
 }
 
 /// Takes what waits, as far as one statement should have it. Who no longer waits is left out.
-fn pick<N, R>(waiting: &mut VecDeque<Request<N, R>>, batch_max: usize) -> (Vec<N>, Vec<Answer<R>>) {
+fn pick<N, R>(waiting: &mut VecDeque<Queued<Request<N, R>>>, batch_max: usize) -> (Vec<N>, Vec<Answer<R>>) {
     let mut bytes = 0;
     let mut batch = (Vec::new(), Vec::new());
     while batch.0.len() < batch_max && bytes < BYTES {
-        let Some(Request { item, size, answer }) = waiting.pop_front() else { break };
+        let Some(Queued { item: Request { item, size, answer }, .. }) = waiting.pop_front() else { break };
         if !answer.is_closed() {
             bytes += size;
             batch.0.push(item);

@@ -9,7 +9,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tokio::sync::oneshot;
 
 use super::Error;
-use super::queue::{Queue, Wake};
+use super::queue::{Queue, Queued, Wake};
 use super::sync::{Arc, spawn};
 
 /// How a lane is to work.
@@ -21,7 +21,7 @@ pub struct Lane {
     pub threads: usize,
     /// The most that one query asks for, or one statement writes.
     pub batch: usize,
-    /// The most requests that may wait; further ones are refused.
+    /// The most requests that may wait; further ones are refused, and all are while the first has waited for long.
     pub waiting: usize,
 }
 
@@ -73,14 +73,21 @@ impl<T> Intake<T> {
         Ok(intake)
     }
 
-    /// Puts in the request that is to be answered through a channel. Refuses where as many wait as may.
+    /// Refuses where there is no room for a request at this moment: for who can know it before much is done for it.
+    pub(super) fn admit(&self) -> Result<(), Error> {
+        if self.queue.has_room() { Ok(()) } else { Err(self.refused()) }
+    }
+
+    /// Puts in the request that is to be answered through a channel. Refuses where there is no room for it.
     pub(super) fn ask<A>(&self, request: impl FnOnce(oneshot::Sender<A>) -> T) -> Result<Asked<T, A>, Error> {
         let (answer, answered) = oneshot::channel();
-        let pushed = self.queue.push(request(answer)).map_err(|_refused| {
-            self.refused.increment(1);
-            Error::Overloaded
-        });
-        Ok(Asked { answered, wake: pushed? })
+        let wake = self.queue.push(request(answer)).map_err(|_refused| self.refused())?;
+        Ok(Asked { answered, wake })
+    }
+
+    fn refused(&self) -> Error {
+        self.refused.increment(1);
+        Error::Overloaded
     }
 
     /// Waits for the answer.
@@ -122,7 +129,7 @@ impl<T> Batches<T> {
     }
 
     /// Waits until there is something, and picks of it. `None` when the lane is to end.
-    pub(super) fn take<B>(&self, pick: impl FnOnce(&mut VecDeque<T>) -> B) -> Option<B> {
+    pub(super) fn take<B>(&self, pick: impl FnOnce(&mut VecDeque<Queued<T>>) -> B) -> Option<B> {
         self.queue.take(pick)
     }
 

@@ -190,6 +190,15 @@ impl Db {
         }
     }
 
+    /// Refuses what would be refused by [`Db::write`] at this moment because too many wait: for who can know it before much
+    /// is done for a request.
+    pub fn admit_write(&self) -> Result<(), Error> {
+        match &self.writes {
+            Writes::Apart(pool) => pool.admit(),
+            Writes::Together(writer) => writer.admit(),
+        }
+    }
+
     /// What is read from where it must be the newest: who is calling, what a write is decided by.
     #[must_use]
     pub fn reader(&self) -> &Reader {

@@ -1,9 +1,9 @@
 //! A pool of connections and the queue before it, both bounded.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use diesel::ConnectionError;
@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{Connector, PooledConnection};
 use super::intake::Waiting;
+use super::queue::PATIENCE;
 use super::{DbConnection, Error};
 
 /// How many callers may wait for each connection. At a millisecond a query that is a wait of some tens of
@@ -22,10 +23,6 @@ const WAITING_PER_CONNECTION: usize = 32;
 
 /// At least so many may wait, however small the pool.
 const WAITING_AT_LEAST: usize = 256;
-
-/// The longest that a caller waits for a permit. Who would wait longer is better told so while it can still try
-/// elsewhere.
-const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a caller that holds a permit waits for a connection to be made.
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
@@ -36,8 +33,7 @@ pub(super) struct Pool {
     name: &'static str,
     connections: r2d2::Pool<Connector>,
     permits: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    waiting_max: usize,
+    line: Line,
     in_use: Gauge,
     queued: Gauge,
     refused: Counter,
@@ -60,21 +56,27 @@ impl Pool {
             name,
             connections,
             permits: Arc::new(Semaphore::new(permits)),
-            waiting: AtomicUsize::new(0),
-            waiting_max: WAITING_AT_LEAST.max(permits * WAITING_PER_CONNECTION),
+            line: Line::new(WAITING_AT_LEAST.max(permits * WAITING_PER_CONNECTION)),
             in_use: gauge!("posts_db_connections_in_use", "lane" => name),
             queued: gauge!("posts_db_requests_waiting", "lane" => name),
             refused: counter!("posts_db_requests_refused_total", "lane" => name),
         }
     }
 
-    /// Waits for a permit, for a while and not past the deadline. Refuses at once where as many wait as may.
+    /// Refuses where there is no room for one more at this moment.
+    pub(super) fn admit(&self) -> Result<(), Error> {
+        let has_room = self.permits.available_permits() > 0 || self.line.lock().has_room(self.line.max);
+        if has_room { Ok(()) } else { Err(self.refused()) }
+    }
+
+    /// Waits for a permit, and not past the deadline. Refuses at once where as many wait as may, or the first
+    /// of them has waited for too long.
     pub(super) async fn permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Error> {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(permit);
         }
-        let _place = Place::take(self).ok_or_else(|| self.refused())?;
-        let deadline = deadline.min(Instant::now() + QUEUE_WAIT);
+        let _place = self.line.take_place().ok_or_else(|| self.refused())?;
+        let _waiting = Waiting::begin(&self.queued);
         let acquired = tokio::time::timeout_at(deadline.into(), Arc::clone(&self.permits).acquire_owned()).await;
         acquired.ok().and_then(Result::ok).ok_or_else(|| self.refused())
     }
@@ -142,25 +144,56 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// A place in the queue, given back when dropped.
-struct Place<'a> {
-    pool: &'a Pool,
-    _waiting: Waiting<'a>,
+/// Who waits for a permit. The semaphore has them in this order, too.
+struct Line {
+    places: Mutex<Places>,
+    max: usize,
 }
 
-impl<'a> Place<'a> {
-    fn take(pool: &'a Pool) -> Option<Self> {
-        if pool.waiting.fetch_add(1, Ordering::Relaxed) >= pool.waiting_max {
-            pool.waiting.fetch_sub(1, Ordering::Relaxed);
+#[derive(Default)]
+struct Places {
+    /// By the order in which they came: since when each waits.
+    since: BTreeMap<u64, Instant>,
+    last: u64,
+}
+
+/// A place in the line, given back when dropped.
+struct Place<'a> {
+    line: &'a Line,
+    number: u64,
+}
+
+impl Line {
+    fn new(max: usize) -> Self {
+        Self { places: Mutex::default(), max }
+    }
+
+    fn take_place(&self) -> Option<Place<'_>> {
+        let mut places = self.lock();
+        if !places.has_room(self.max) {
             return None;
         }
-        Some(Self { pool, _waiting: Waiting::begin(&pool.queued) })
+        places.last += 1;
+        let number = places.last;
+        places.since.insert(number, Instant::now());
+        Some(Place { line: self, number })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    fn has_room(&self, max: usize) -> bool {
+        let is_moving = |(_, since): (&u64, &Instant)| since.elapsed() < PATIENCE;
+        self.since.len() < max && self.since.first_key_value().is_none_or(is_moving)
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.pool.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.line.lock().since.remove(&self.number);
     }
 }
 
@@ -192,12 +225,12 @@ impl Drop for Loan {
 
 /// Logs why no connection can be made when the reason changes, and not at each of many attempts.
 #[derive(Debug, Default)]
-struct LogOnce(std::sync::Mutex<String>);
+struct LogOnce(Mutex<String>);
 
 impl HandleError<ConnectionError> for LogOnce {
     fn handle_error(&self, error: ConnectionError) {
         let reason = error.to_string();
-        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *last != reason {
             tracing::warn!(error = reason, "no connection to the database");
             *last = reason;

@@ -1,8 +1,14 @@
-//! What waits for the threads of a lane: first come, first served, and no more than may wait.
+//! What waits for the threads of a lane: first come, first served, and no more than may wait, nor for longer than is
+//! reasonable.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use super::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Where the first in a queue has waited for so long, nobody else is let in: who came now would wait as long at least, and
+/// is better told at once, while it can still try elsewhere. A queue that is long and moves is none of that.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A bounded queue between tasks, which put something in and never block, and threads, which wait for it.
 pub(super) struct Queue<T> {
@@ -11,8 +17,14 @@ pub(super) struct Queue<T> {
     capacity: usize,
 }
 
+/// What waits, and since when.
+pub(super) struct Queued<T> {
+    pub(super) since: Instant,
+    pub(super) item: T,
+}
+
 struct State<T> {
-    waiting: VecDeque<T>,
+    waiting: VecDeque<Queued<T>>,
     /// How many threads have nothing to do. Only these are woken, since to wake nobody is a system call, too.
     idle: usize,
     /// Whether somebody who put something in is about to wake a thread.
@@ -42,14 +54,15 @@ impl<T> Queue<T> {
         Self { state: Mutex::new(state), arrival: Condvar::new(), capacity }
     }
 
-    /// Puts something at the end. Gives it back where as much waits as may. Where all threads are at rest, and nobody is
-    /// about to wake one, that is left to the caller.
+    /// Puts something at the end. Gives it back where as much waits as may, or the first has waited for too long. Where all
+    /// threads are at rest, and nobody is about to wake one, that is left to the caller.
     pub(super) fn push(self: &Arc<Self>, item: T) -> Result<Option<Wake<T>>, T> {
         let mut state = self.lock();
-        if state.waiting.len() >= self.capacity {
+        let since = Instant::now();
+        if !state.has_room(self.capacity, since) {
             return Err(item);
         }
-        state.waiting.push_back(item);
+        state.waiting.push_back(Queued { since, item });
         let wake = state.idle > 0 && !state.wake_is_due;
         state.wake_is_due |= wake;
         drop(state);
@@ -57,7 +70,7 @@ impl<T> Queue<T> {
     }
 
     /// Waits until there is something, and picks of it. `None` when the queue is closed.
-    pub(super) fn take<B>(&self, pick: impl FnOnce(&mut VecDeque<T>) -> B) -> Option<B> {
+    pub(super) fn take<B>(&self, pick: impl FnOnce(&mut VecDeque<Queued<T>>) -> B) -> Option<B> {
         let mut state = self.lock();
         while state.waiting.is_empty() {
             if state.is_closed {
@@ -79,7 +92,12 @@ impl<T> Queue<T> {
 
     /// The first that waits, if any does.
     pub(super) fn pop(&self) -> Option<T> {
-        self.lock().waiting.pop_front()
+        self.lock().waiting.pop_front().map(|queued| queued.item)
+    }
+
+    /// Whether there is room for one more at this moment.
+    pub(super) fn has_room(&self) -> bool {
+        self.lock().has_room(self.capacity, Instant::now())
     }
 
     /// Lets the threads finish what waits, and then go.
@@ -91,5 +109,12 @@ impl<T> Queue<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         // Nothing that panics runs under the lock but a caller's comparison of keys, which leaves the queue whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> State<T> {
+    fn has_room(&self, capacity: usize, now: Instant) -> bool {
+        let is_moving = |first: &Queued<T>| now.saturating_duration_since(first.since) < PATIENCE;
+        self.waiting.len() < capacity && self.waiting.front().is_none_or(is_moving)
     }
 }

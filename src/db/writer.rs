@@ -36,6 +36,11 @@ impl Writer {
         Ok(Self { intake: Intake::start(LANE, timeout, move |batches| serve(&connector, batches))? })
     }
 
+    /// Refuses where there is no room for one more at this moment.
+    pub(super) fn admit(&self) -> Result<(), Error> {
+        self.intake.admit()
+    }
+
     /// Does the work, and returns once it is stored, or undone where it failed.
     ///
     /// Who no longer waits when the work's turn comes has it not done; after that it is.

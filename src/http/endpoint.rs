@@ -1,6 +1,8 @@
 //! A path and its operations, with what HTTP gives to every path: HEAD where there is GET, OPTIONS, and 405 with
 //! the exact `Allow` for everything else.
 
+use std::rc::Rc;
+
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppService, HttpServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::error::Error;
@@ -16,6 +18,7 @@ use futures_util::future::LocalBoxFuture;
 use super::middleware::{add_vary, contain_panics};
 use super::patch;
 use super::problem::{Code, Problem};
+use super::unread::discard;
 
 const JSON: &str = "application/json";
 
@@ -28,7 +31,7 @@ pub struct Endpoint {
     resource: Resource,
     methods: Vec<Method>,
     media_type: Option<&'static str>,
-    gate: Option<Gate>,
+    gates: Vec<Gate>,
 }
 
 impl Endpoint {
@@ -44,12 +47,13 @@ impl Endpoint {
 
     /// A path for whoever comes: a page, a script, a text.
     pub fn page(path: &str) -> Self {
-        Self { resource: web::resource(path), methods: Vec::new(), media_type: None, gate: None }
+        Self { resource: web::resource(path), methods: Vec::new(), media_type: None, gates: Vec::new() }
     }
 
-    /// Sends every request through a gate first.
-    pub fn behind(self, gate: Gate) -> Self {
-        Self { gate: Some(gate), ..self }
+    /// Sends every request through a gate first, after those that it was put behind before.
+    pub fn behind(mut self, gate: Gate) -> Self {
+        self.gates.push(gate);
+        self
     }
 
     /// Answers a method. GET answers HEAD, too.
@@ -80,26 +84,38 @@ impl HttpServiceFactory for Endpoint {
             let answer = other_methods(&request, &allow, patches);
             async { answer }
         };
-        let (gate, media_type) = (self.gate, self.media_type);
+        let (gates, media_type): (Rc<[Gate]>, _) = (self.gates.into(), self.media_type);
         self.resource
             .default_service(web::to(others))
-            .wrap(from_fn(move |request, next| pass(gate, request, next)))
+            .wrap(from_fn(move |request, next| pass(Rc::clone(&gates), request, next)))
             .wrap(from_fn(move |request, next| require_acceptance(media_type, request, next)))
             .wrap(from_fn(contain_panics))
             .register(config);
     }
 }
 
-/// Lets through what the gate lets through. What comes back depends on the credentials, also where there were none.
+/// Lets through what the gates let through. What comes back depends on the credentials, also where there were none.
 async fn pass(
-    gate: Option<Gate>,
-    request: ServiceRequest,
+    gates: Rc<[Gate]>,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse, Error> {
-    let Some(gate) = gate else { return Ok(next.call(request).await?.map_into_boxed_body()) };
-    let mut response = match gate(request.request().clone()).await {
+    if gates.is_empty() {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    let mut passed = Ok(());
+    for gate in &*gates {
+        passed = gate(request.request().clone()).await;
+        if passed.is_err() {
+            break;
+        }
+    }
+    let mut response = match passed {
         Ok(()) => next.call(request).await?.map_into_boxed_body(),
-        Err(problem) => request.into_response(problem.error_response()),
+        Err(problem) => {
+            discard(&mut request).await;
+            request.into_response(problem.error_response())
+        }
     };
     add_vary(response.headers_mut(), "Authorization");
     Ok(response)

@@ -2,16 +2,18 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{Bytes, BytesMut, Data};
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::{Code, Fault, Problem};
 
@@ -25,6 +27,41 @@ pub struct BodyLimits {
     pub size: usize,
     /// From the end of the head to the end of the body.
     pub timeout: Duration,
+}
+
+/// How many bytes all bodies have together that are being worked on; so that many large ones at once do not use up the
+/// memory. A clone is of the same ones.
+#[derive(Clone, Debug)]
+pub struct BodyBudget(Arc<Semaphore>);
+
+/// What a request's body takes of it, until the request is done with.
+struct Spent(OwnedSemaphorePermit);
+
+impl BodyBudget {
+    /// So many of the largest.
+    const LARGEST: usize = 16;
+
+    /// What is there for bodies within these limits.
+    #[must_use]
+    pub fn for_bodies(limits: BodyLimits) -> Self {
+        let size = limits.size.saturating_mul(Self::LARGEST).min(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Semaphore::new(size)))
+    }
+
+    /// Counts bytes that have arrived for a request.
+    fn spend(&self, request: &HttpRequest, bytes: usize) -> Result<(), Problem> {
+        let permit = u32::try_from(bytes).ok().and_then(|bytes| Arc::clone(&self.0).try_acquire_many_owned(bytes).ok());
+        let Some(permit) = permit else {
+            let detail = "The server has as many bodies to read as it can hold. Try again.";
+            return Err(Problem::new(Code::Unavailable, detail));
+        };
+        let mut extensions = request.extensions_mut();
+        match extensions.get_mut::<Spent>() {
+            Some(Spent(before)) => before.merge(permit),
+            None => drop(extensions.insert(Spent(permit))),
+        }
+        Ok(())
+    }
 }
 
 /// A JSON document sent as `application/json`, and nothing else.
@@ -52,11 +89,13 @@ pub(super) fn read_body(
     media_types: &'static [&'static str],
 ) -> impl Future<Output = Result<(&'static str, Bytes), Problem>> + 'static {
     let limits = request.app_data::<Data<BodyLimits>>().map(|limits| ***limits);
+    let budget = request.app_data::<Data<BodyBudget>>().cloned();
+    let request = request.clone();
     let head = check_head(request.headers(), limits, media_types);
     let mut payload = payload.take();
     async move {
         let media_type = head?;
-        let Some(limits) = limits else {
+        let (Some(limits), Some(budget)) = (limits, budget) else {
             return Err(Problem::of_status(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR));
         };
         let read = async {
@@ -66,6 +105,7 @@ pub(super) fn read_body(
                 if bytes.len() + chunk.len() > limits.size {
                     return Err(too_large(limits));
                 }
+                budget.spend(&request, chunk.len())?;
                 bytes.extend_from_slice(&chunk);
             }
             Ok(bytes.freeze())

@@ -15,7 +15,17 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::http::header;
 use actix_web::web::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
+
+/// Reads what has arrived of the body of a request that is refused, and forgets it: where that is all of it, as of most,
+/// the connection can go on.
+pub(super) async fn discard(request: &mut ServiceRequest) {
+    // The framework goes on with the bytes that came with the head once it is its turn again.
+    tokio::task::yield_now().await;
+    let mut payload = request.take_payload();
+    while let Some(Some(Ok(_))) = payload.next().now_or_never() {}
+    request.set_payload(payload);
+}
 
 /// A request's body, which its handler reads from and need not be the last to hold.
 #[derive(Clone)]

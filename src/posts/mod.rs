@@ -26,7 +26,7 @@ use crate::http::schema::Derived;
 use crate::http::selection::Selection;
 use crate::search::Highlights;
 
-pub use creates::Creates;
+pub use creates::{Creates, admit};
 pub use handlers::*;
 pub use list::PostList;
 pub use reads::Reads;

@@ -27,6 +27,7 @@ mod lists;
 mod load;
 mod migrations;
 mod openapi;
+mod overload;
 mod patches;
 mod plans;
 mod posts;
