@@ -7,7 +7,6 @@ use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 use posts_api::db::{DatabaseUrl, migrations};
 
-use crate::Options;
 use crate::postgres::{Cluster, binaries};
 
 /// A word that one post of a hundred has.
@@ -26,8 +25,8 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     /// The one that was named, or a throw-away one; `None` where there is neither.
-    pub(crate) fn find(options: &Options) -> Option<Self> {
-        let Some(url) = &options.database_url else {
+    pub(crate) fn find(database_url: Option<&str>) -> Option<Self> {
+        let Some(url) = database_url else {
             let cluster = Cluster::start(SETTINGS)?;
             let after_name = cluster.parameters();
             return Some(Self { cluster: Some(cluster), before_name: "postgres:///".to_owned(), after_name });

@@ -43,19 +43,6 @@ impl Client {
     }
 }
 
-/// A request as it goes over the wire.
-pub(crate) fn get(path: &str, headers: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: bench\r\n{headers}\r\n")
-}
-
-/// The same with a body of JSON.
-pub(crate) fn post(path: &str, headers: &str, body: &str) -> String {
-    let length = body.len();
-    format!(
-        "POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
-    )
-}
-
 fn wrk(address: &str, requests: &[String], connections: usize, turn: Duration) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("requests.lua");
@@ -153,7 +140,7 @@ impl Load {
             let request = &self.requests[self.next.fetch_add(1, Ordering::Relaxed) % self.requests.len()];
             let sent = Instant::now();
             stream.write_all(request.as_bytes()).await.unwrap();
-            if !read_answer(&mut stream, &mut buffer).await {
+            if !is_success(&read_answer(&mut stream, &mut buffer).await) {
                 self.failures.fetch_add(1, Ordering::Relaxed);
             }
             times.push(sent.elapsed());
@@ -162,8 +149,8 @@ impl Load {
     }
 }
 
-/// Reads one answer, and says whether it is a success.
-async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> bool {
+/// Reads one answer, and returns its head, in lower case.
+pub(crate) async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> String {
     buffer.clear();
     loop {
         assert_ne!(stream.read_buf(buffer).await.unwrap(), 0, "the server keeps the connection");
@@ -174,6 +161,11 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> bool {
         while buffer.len() < whole {
             assert_ne!(stream.read_buf(buffer).await.unwrap(), 0, "the answer is whole");
         }
-        return head.starts_with("http/1.1 2");
+        return head;
     }
+}
+
+/// Whether this is the head of one.
+pub(crate) fn is_success(head: &str) -> bool {
+    head.starts_with("http/1.1 2")
 }

@@ -15,12 +15,14 @@
 
 mod databases;
 mod load;
+mod machine;
 mod naive;
 #[path = "../../tests/api/harness/postgres.rs"]
 #[expect(dead_code, unreachable_pub, reason = "it is the tests', who need more of it")]
 mod postgres;
 mod program;
 mod report;
+mod requests;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "it is for all benches")]
 mod support;

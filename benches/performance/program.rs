@@ -47,8 +47,7 @@ impl Program {
 
     /// A token of the user that [`create_author`] made, fresh: one lasts for fifteen minutes.
     pub(crate) fn sign_in(&self) -> String {
-        let body = json!({"email": EMAIL, "password": PASSWORD});
-        let answer = Client::new().post(self.0.url("/auth/login")).json(&body).send().unwrap();
+        let answer = Client::new().post(self.0.url("/auth/login")).json(&credentials()).send().unwrap();
         let tokens: Value = answer.json().unwrap();
         tokens["access_token"].as_str().expect("the sign-in succeeds").to_owned()
     }
@@ -62,6 +61,11 @@ impl Program {
 
 const EMAIL: &str = "bench@example.org";
 const PASSWORD: &str = "four words nobody expects";
+
+/// What the user that [`create_author`] made signs in with.
+pub(crate) fn credentials() -> Value {
+    json!({"email": EMAIL, "password": PASSWORD})
+}
 
 /// Makes a user who may write posts.
 pub(crate) fn create_author(database_url: &str) {

@@ -2,16 +2,12 @@
 
 use std::fmt;
 use std::fmt::Write as _;
-use std::process::Command;
 
 use crate::Options;
 use crate::load::{Client, Outcome};
+use crate::machine;
 
-/// The part of the report that is written anew.
-const BEGIN: &str = "<!-- measured -->";
-const END: &str = "<!-- /measured -->";
-
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
+const FILE: &str = "docs/performance.md";
 
 /// What one turn showed; the CPU in milliseconds a request.
 #[derive(Clone, Copy, Debug, Default)]
@@ -157,7 +153,7 @@ impl Report {
         let conditions = format!(
             "{}, {}. Command: `cargo bench --bench performance{}`. {} rounds of {} s; {} posts; load by {client}.",
             chrono::Utc::now().format("%-d %B %Y"),
-            machine(),
+            machine::describe(),
             if arguments.is_empty() { String::new() } else { format!(" -- {arguments}") },
             options.rounds,
             options.seconds,
@@ -187,10 +183,7 @@ impl Report {
 
     /// Puts the report where the last one is.
     pub(crate) fn write(&self) {
-        let page = std::fs::read_to_string(FILE).unwrap();
-        let (before, rest) = page.split_once(BEGIN).expect("the page has a place for the report");
-        let (_, after) = rest.split_once(END).expect("the place has an end");
-        std::fs::write(FILE, format!("{before}{BEGIN}\n\n{}\n{END}{after}", self.text())).unwrap();
+        machine::write(FILE, &self.text());
     }
 
     fn of(&self, name: &str) -> Option<&[Sample]> {
@@ -275,27 +268,4 @@ fn middle(values: &[f64]) -> (f64, f64, f64) {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     (values[0], values[values.len() / 2], values[values.len() - 1])
-}
-
-fn machine() -> String {
-    let first = |file: &str, name: &str| -> String {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
-        line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
-    };
-    let output = |program: &str, argument: &str| {
-        let output = Command::new(program).arg(argument).output();
-        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
-    };
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let gibibytes =
-        first("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1_048_576.0;
-    let postgres = crate::postgres::binaries().map(|folder| folder.join("postgres").display().to_string());
-    let postgres = postgres.map(|program| output(&program, "--version").replace("postgres (PostgreSQL)", "PostgreSQL"));
-    format!(
-        "{cores} cores ({}) that server, database and load share, {gibibytes:.0} GiB, Linux {}, {}",
-        first("/proc/cpuinfo", "model name"),
-        output("uname", "-r"),
-        postgres.unwrap_or_else(|| "no PostgreSQL".to_owned()),
-    )
 }

@@ -4,18 +4,15 @@ use std::path::Path;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
-use serde_json::json;
 
 use crate::Options;
 use crate::databases::{Postgres, RARE_WORD, create_sqlite, plan};
-use crate::load::{Client, get, post};
+use crate::load::Client;
 use crate::program::{Program, cpu_milliseconds, create_author, memory_mebibytes, sync_milliseconds};
 use crate::report::{Report, Sample};
+use crate::requests::{authorization, get, gets, new_post, posts};
 
 const COLUMNS: &str = "id, title, author, content, published, owner_id, created_on, updated_on, version";
-
-/// How many requests differ; then they come again.
-const DIFFERENT: usize = 20_000;
 
 /// A name, and what a turn of it is.
 type Workload<'a> = (String, Box<dyn Fn() -> Sample + 'a>);
@@ -70,35 +67,6 @@ impl Measured<'_> {
     }
 }
 
-/// Numbers from 1 to `max` in an order that is always the same and looks like none.
-fn ids(max: usize) -> impl Iterator<Item = usize> {
-    (0..DIFFERENT).scan(0x2545_f491_4f6c_dd1d_u64, move |state, _| {
-        *state ^= *state << 13;
-        *state ^= *state >> 7;
-        *state ^= *state << 17;
-        Some(usize::try_from(*state % u64::try_from(max).unwrap()).unwrap() + 1)
-    })
-}
-
-fn gets(posts: usize, headers: &str) -> Vec<String> {
-    ids(posts).map(|id| get(&format!("/posts/{id}"), headers)).collect()
-}
-
-fn authorization(program: &Program) -> String {
-    format!("Authorization: Bearer {}\r\n", program.sign_in())
-}
-
-fn new_post() -> (String, String, String) {
-    let content = (0..50).map(|word| format!("syllable{}", word * 61 % 997)).collect::<Vec<_>>().join(" ");
-    ("A title of some words and number 0".to_owned(), "Author 7".to_owned(), content)
-}
-
-fn posts(program: &Program) -> Vec<String> {
-    let (title, author, content) = new_post();
-    let body = json!({"title": title, "author": author, "content": content}).to_string();
-    vec![post("/posts", &authorization(program), &body)]
-}
-
 /// Nineteen reads, and a write.
 fn mixed(program: &Program, count: usize) -> Vec<String> {
     let write = posts(program).remove(0);
@@ -108,7 +76,7 @@ fn mixed(program: &Program, count: usize) -> Vec<String> {
 
 /// Everything on PostgreSQL.
 pub(crate) fn on_postgres(options: &Options, report: &mut Report) {
-    let Some(postgres) = &Postgres::find(options) else {
+    let Some(postgres) = &Postgres::find(options.database_url.as_deref()) else {
         println!("there is no PostgreSQL here");
         return;
     };
