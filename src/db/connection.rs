@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::{
-    AnsiTransactionManager, InstrumentationEvent, SimpleConnection as _, TransactionManager as _,
+    AnsiTransactionManager, CacheSize, InstrumentationEvent, SimpleConnection as _, TransactionManager as _,
 };
 use diesel::query_dsl::LoadQuery;
 use diesel::r2d2::{ManageConnection, R2D2Connection as _};
@@ -20,7 +20,7 @@ use diesel::{Connection as _, ConnectionError, PgConnection, QueryResult, RunQue
 use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
 
-use super::url::{parameter, with_parameters};
+use super::url::{for_libpq, parameter, with_parameters};
 use super::{DatabaseUrl, Error};
 
 pub use multi::DbConnection;
@@ -313,19 +313,13 @@ fn end<T, E: From<QueryError>>(connection: &mut DbConnection, outcome: Result<T,
 /// they need, as migrations do.
 pub(super) fn establish(url: &DatabaseUrl, timeout: Option<Duration>) -> Result<DbConnection, ConnectionError> {
     match url {
-        DatabaseUrl::Postgres(url) => {
-            let mut connection = establish_on_postgres(url.expose_secret(), timeout)?;
-            if let Some(timeout) = timeout {
-                // By a statement and not in the URL's `options`, which poolers refuse.
-                let milliseconds = timeout.as_millis().max(1);
-                connection
-                    .batch_execute(&format!("SET statement_timeout = {milliseconds}"))
-                    .map_err(ConnectionError::CouldntSetupConfiguration)?;
-            }
-            // A statement would not notice that this process died, and would keep its transaction's locks meanwhile, those of
-            // a migration too. Not every system that PostgreSQL runs on can look.
-            if let Err(error) = connection.batch_execute("SET client_connection_check_interval = '2s'") {
-                tracing::debug!(%error, "PostgreSQL does not look whether its clients are there");
+        DatabaseUrl::Postgres(address) => {
+            let mut connection = establish_on_postgres(&for_libpq(address.expose_secret()), timeout)?;
+            if url.has_no_session() {
+                // What is prepared or set would stay with whoever gets the session next, and be missing in ours.
+                connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+            } else {
+                set_up_session(&mut connection, timeout)?;
             }
             Ok(DbConnection::Postgres(connection))
         }
@@ -344,6 +338,22 @@ pub(super) fn establish(url: &DatabaseUrl, timeout: Option<Duration>) -> Result<
             Ok(DbConnection::Sqlite(connection))
         }
     }
+}
+
+fn set_up_session(connection: &mut PgConnection, timeout: Option<Duration>) -> Result<(), ConnectionError> {
+    if let Some(timeout) = timeout {
+        // By a statement and not in the URL's `options`, which poolers refuse.
+        let milliseconds = timeout.as_millis().max(1);
+        connection
+            .batch_execute(&format!("SET statement_timeout = {milliseconds}"))
+            .map_err(ConnectionError::CouldntSetupConfiguration)?;
+    }
+    // A statement would not notice that this process died, and would keep its transaction's locks meanwhile, those of
+    // a migration too. Not every system that PostgreSQL runs on can look.
+    if let Err(error) = connection.batch_execute("SET client_connection_check_interval = '2s'") {
+        tracing::debug!(%error, "PostgreSQL does not look whether its clients are there");
+    }
+    Ok(())
 }
 
 /// Connects to a server that can be written to. Where there is but one, and it is read-only and yet no standby, it can be

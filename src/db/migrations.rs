@@ -62,6 +62,11 @@ pub fn run(url: &DatabaseUrl) -> Result<Vec<String>, PrepareError> {
         return Ok(Vec::new());
     }
     match &mut connection {
+        DbConnection::Postgres(postgres) if url.has_no_session() => postgres.transaction(|postgres| {
+            // Nothing else is held by who has no session.
+            sql_query(format!("SELECT pg_advisory_xact_lock({LOCK})")).execute(postgres)?;
+            run_pending(postgres, POSTGRES)
+        }),
         DbConnection::Postgres(postgres) => {
             // Held by the session: it goes when `connection` is dropped, however this ends.
             sql_query(format!("SELECT pg_advisory_lock({LOCK})")).execute(postgres)?;

@@ -8,11 +8,14 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::connection::TARGET;
 
+/// A parameter of ours, in the words of `PgBouncer`: for how long a pooler before the server lends one of its sessions.
+const POOL_MODE: &str = "pool_mode";
+
 /// A database's address. `Debug` and `Display` leave the password out.
 #[derive(Clone)]
 pub enum DatabaseUrl {
     /// `postgres://` or `postgresql://`, as libpq reads it: several hosts, `?host=/socket/folder` and all its
-    /// parameters work.
+    /// parameters work, and besides `pool_mode=transaction`, where a pooler in that mode is before the server.
     Postgres(SecretString),
     /// `sqlite:` and the path of a file, which is made where it is missing.
     Sqlite(PathBuf),
@@ -40,6 +43,7 @@ impl DatabaseUrl {
             "postgres" | "postgresql" => {
                 let url = Self::Postgres(text.to_owned().into());
                 url.refuse_tls_that_is_not_built_in()?;
+                url.refuse_unknown_pool_mode()?;
                 Ok(url)
             }
             "sqlite" => {
@@ -86,6 +90,28 @@ impl DatabaseUrl {
                 Self::Postgres(with_parameters(url.expose_secret(), &[(TARGET, "any")]).into())
             }
             _ => self.clone(),
+        }
+    }
+
+    /// Whether a pooler gives each transaction another session of the server's, in which nothing is as it was set or
+    /// prepared before.
+    pub(super) fn has_no_session(&self) -> bool {
+        self.pool_mode().is_some_and(|mode| mode == "transaction")
+    }
+
+    fn pool_mode(&self) -> Option<String> {
+        match self {
+            Self::Postgres(url) => parameter(url.expose_secret(), POOL_MODE),
+            Self::Sqlite(_) => None,
+        }
+    }
+
+    fn refuse_unknown_pool_mode(&self) -> Result<(), InvalidDatabaseUrl> {
+        match self.pool_mode().as_deref() {
+            None | Some("session" | "transaction") => Ok(()),
+            Some(_) => Err(InvalidDatabaseUrl(
+                "the database URL's pool_mode is not known: write pool_mode=transaction, or leave it away".to_owned(),
+            )),
         }
     }
 
@@ -139,6 +165,14 @@ pub(super) fn with_parameters(url: &str, parameters: &[(&str, &str)]) -> String 
     url
 }
 
+/// The URL without the parameters that libpq does not know.
+pub(super) fn for_libpq(url: &str) -> String {
+    let Some((address, query)) = url.split_once('?') else { return url.to_owned() };
+    let is_ours = |pair: &&str| pair.split_once('=').is_some_and(|(name, _)| name == POOL_MODE);
+    let theirs: Vec<_> = query.split('&').filter(|pair| !is_ours(pair)).collect();
+    if theirs.is_empty() { address.to_owned() } else { format!("{address}?{}", theirs.join("&")) }
+}
+
 /// The value of one of the URL's parameters.
 pub(super) fn parameter(url: &str, name: &str) -> Option<String> {
     let (_, query) = url.split_once('?')?;
@@ -190,6 +224,22 @@ mod tests {
         let url = DatabaseUrl::parse("postgres://u@h/d?connect_timeout=1").unwrap().with_password("a b&c");
         let DatabaseUrl::Postgres(url) = url else { unreachable!() };
         assert_eq!(url.expose_secret(), "postgres://u@h/d?connect_timeout=1&password=a%20b%26c");
+    }
+
+    #[test]
+    fn the_mode_of_a_pooler_is_ours_to_read() {
+        for (url, has_no_session, rest) in [
+            ("postgres://h/d?pool_mode=transaction", true, "postgres://h/d"),
+            ("postgres://h/d?a=b&pool_mode=transaction&c=d", true, "postgres://h/d?a=b&c=d"),
+            ("postgres://h/d?pool_mode=session&a=b", false, "postgres://h/d?a=b"),
+            ("postgres://h/d?a=pool_mode", false, "postgres://h/d?a=pool_mode"),
+            ("postgres://h/d", false, "postgres://h/d"),
+        ] {
+            assert_eq!(DatabaseUrl::parse(url).unwrap().has_no_session(), has_no_session, "{url}");
+            assert_eq!(for_libpq(url), rest);
+        }
+        let refusal = DatabaseUrl::parse("postgres://h/d?pool_mode=statement").unwrap_err().to_string();
+        assert!(refusal.contains("pool_mode=transaction"), "{refusal}");
     }
 
     #[cfg(not(feature = "tls"))]

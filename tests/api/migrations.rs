@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
-use posts_api::db::migrations;
+use diesel::dsl::sql;
+use diesel::sql_types::{Integer, Text};
+use diesel::{IntoSql as _, RunQueryDsl as _};
+use posts_api::db::{DatabaseUrl, Db, Error, Options, migrations};
 
 use crate::harness::{Database, Postgres, Program, Sqlite, TestDatabase, faults, say};
 
@@ -45,6 +48,35 @@ fn finish(database: &TestDatabase, history: &[Vec<String>], when: &str) {
     let output = Program::on(database, &["migrate"]).output();
     assert!(output.status.success(), "{when}: {output:?}");
     assert_eq!(Some(&schema(database)), history.last(), "{when}");
+}
+
+/// As it has to be behind a pooler that gives each transaction another session: tests/pgbouncer/check tries one.
+#[tokio::test]
+async fn where_there_is_no_session_nothing_is_kept_in_one() {
+    let Some(history) = history(Postgres) else { return };
+    let Some(database) = TestDatabase::create_empty(Postgres) else { return };
+    let url = DatabaseUrl::parse(&format!("{}&pool_mode=transaction", database.address())).unwrap();
+    let applied: Vec<_> = std::thread::scope(|scope| {
+        let servers: Vec<_> = (0..4).map(|_| scope.spawn(|| migrations::run(&url).unwrap().len())).collect();
+        servers.into_iter().map(|server| server.join().unwrap()).collect()
+    });
+    assert_eq!(applied.iter().sum::<usize>(), history.len() - 1, "{applied:?}");
+    finish(&database, &history, "without a session");
+
+    let [kept, lost] = [database.url().clone(), url].map(|url| {
+        let timeout = Duration::from_secs(30);
+        Db::start(Options { url, replicas: Vec::new(), pool_size: 1, timeout, migrate: false }).unwrap()
+    });
+    for (db, expected) in [(kept, "1, 30s, 2s"), (lost, "0, 0, 0")] {
+        db.prepare().await.unwrap();
+        let state = db.read(|connection| {
+            let _: i32 = diesel::select(1.into_sql::<Integer>()).get_result(connection)?;
+            let state = "(SELECT count(*) FROM pg_prepared_statements) || ', ' || current_setting('statement_timeout') \
+                 || ', ' || current_setting('client_connection_check_interval')";
+            diesel::select(sql::<Text>(state)).get_result::<String>(connection).map_err(Error::from)
+        });
+        assert_eq!(state.await.unwrap(), expected);
+    }
 }
 
 /// Ends the connection after a statement: of the schema, or of the table of steps, or at a commit. The number of those
