@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 use serde::Serialize;
@@ -140,6 +140,9 @@ impl Metrics {
         let builder = PrometheusBuilder::new().set_buckets_for_metric(duration, &DURATION_BUCKETS).ok()?;
         let builder = builder.set_buckets_for_metric(batch_size, &BATCH_BUCKETS).ok()?;
         let recorded = builder.install_recorder().ok()?;
+        describe_gauge!("posts_build_info", "The program's version, as a label. Always 1.");
+        gauge!("posts_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
+        describe_gauge!("posts_ready", "Whether requests should be sent here: 1, or 0.");
         describe_counter!("posts_http_requests_total", "Requests answered.");
         describe_histogram!(
             "posts_http_request_duration_seconds",
@@ -151,6 +154,11 @@ impl Metrics {
         describe_gauge!("posts_db_requests_waiting", "Requests that wait for a connection, or for a lane's answer.");
         describe_histogram!("posts_db_batch_size", "What a lane did at once: keys that a query asked for, or writes.");
         describe_counter!("posts_db_requests_refused_total", "Requests refused because too many waited, or too long.");
+        describe_counter!(
+            "posts_db_replica_failures_total",
+            "How often a replica failed, and was left alone for that."
+        );
+        describe_counter!("posts_db_replica_late_total", "Reads that a replica had not come far enough for.");
         describe_gauge!("posts_passwords_waiting", "Passwords that wait to be hashed or checked.");
         describe_counter!("posts_limits_refused_total", "Requests refused because too many like them failed.");
         let process = Collector::default();

@@ -112,11 +112,11 @@ impl Db {
         };
         let prepared = Arc::<AtomicBool>::default();
         let reader = Reader { pool: reads, timeout: options.timeout, prepared: Arc::clone(&prepared) };
-        let replicas = options.replicas.iter().map(|url| {
+        let replicas = options.replicas.iter().zip(1..).map(|(url, number)| {
             let timeout = options.timeout.min(replica::TIMEOUT);
             let connector = Connector::new(&url.at_any_server(), timeout, Access::ReadOnly, mark.clone());
             let pool = Arc::new(Pool::new("replica", REPLICA_POOL_SIZE, 0, connector));
-            Replica::start(Reader { pool, timeout, prepared: Arc::clone(&prepared) })
+            Replica::start(Reader { pool, timeout, prepared: Arc::clone(&prepared) }, number)
         });
         let replicas: Arc<[_]> = replicas.collect::<io::Result<_>>()?;
         let positions = (!replicas.is_empty()).then(|| Positions::of_primary(&reader)).transpose()?.map(Arc::new);

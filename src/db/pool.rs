@@ -50,7 +50,8 @@ impl Pool {
             .connection_timeout(Duration::from_secs(2))
             .error_handler(Box::new(LogOnce::default()))
             .build_unchecked(connector);
-        gauge!("posts_db_connections_max", "lane" => name).set(f64::from(size));
+        // Several replicas are one lane.
+        gauge!("posts_db_connections_max", "lane" => name).increment(f64::from(size));
         let permits = (size as usize).saturating_sub(kept).max(1);
         Self {
             name,

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use diesel::sql_types::BigInt;
 use diesel::{QueryResult, QueryableByName, RunQueryDsl as _, sql_query};
+use metrics::{Counter, counter};
 
 use super::batcher::Batcher;
 use super::intake::Lane;
@@ -131,17 +132,32 @@ fn position(connection: &mut DbConnection, statement: &str) -> QueryResult<Posit
 }
 
 /// A standby that reads may go to.
-#[derive(Debug)]
 pub struct Replica {
     reader: Reader,
     positions: Positions,
     rests_until: Mutex<Option<Instant>>,
+    failures: Counter,
+    late: Counter,
+}
+
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica").field("reader", &self.reader).finish_non_exhaustive()
+    }
 }
 
 impl Replica {
-    pub(super) fn start(reader: Reader) -> io::Result<Self> {
+    /// The number is its name in the metrics, where its address would say too much.
+    pub(super) fn start(reader: Reader, number: usize) -> io::Result<Self> {
         let positions = Positions::of_replica(&reader)?;
-        Ok(Self { reader, positions, rests_until: Mutex::default() })
+        let number = number.to_string();
+        Ok(Self {
+            reader,
+            positions,
+            rests_until: Mutex::default(),
+            failures: counter!("posts_db_replica_failures_total", "replica" => number.clone()),
+            late: counter!("posts_db_replica_late_total", "replica" => number),
+        })
     }
 
     /// What to read from.
@@ -160,6 +176,7 @@ impl Replica {
     /// Leaves it alone for a while, since it failed so.
     pub fn leave_alone(&self, error: &Error) {
         if self.is_well() {
+            self.failures.increment(1);
             tracing::warn!(%error, "a replica failed; the primary is asked in its place");
         }
         *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
@@ -175,7 +192,10 @@ impl Replica {
             match self.positions.get().await {
                 Ok(reached) if reached >= position => return true,
                 Ok(_) if begun.elapsed() < PATIENCE => tokio::time::sleep(PAUSE).await,
-                Ok(_) => return false,
+                Ok(_) => {
+                    self.late.increment(1);
+                    return false;
+                }
                 Err(error) => {
                     self.leave_alone(&error);
                     return false;

@@ -1,8 +1,11 @@
 //! Health and metrics, for machines.
 
+use std::time::Duration;
+
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::Data;
+use metrics::gauge;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,6 +14,9 @@ use crate::http::middleware::Draining;
 use crate::http::problem::{Code, Problem};
 use crate::http::responses::{CommonFailures, DatabaseFailures, RecorderFailures};
 use crate::telemetry::Metrics;
+
+/// How long the metrics wait for the database to say whether it is there: well within what collectors wait for them.
+const READY_WAIT: Duration = Duration::from_secs(1);
 
 /// That the service is well.
 #[derive(Debug, Serialize, ToSchema)]
@@ -42,11 +48,15 @@ pub async fn live() -> HttpResponse {
     security(()),
 )]
 pub async fn ready(db: Data<Db>, draining: Data<Draining>) -> Result<HttpResponse, Problem> {
+    require_ready(&db, &draining).await?;
+    Ok(HttpResponse::Ok().json(Health { status: "ok" }))
+}
+
+async fn require_ready(db: &Db, draining: &Draining) -> Result<(), Problem> {
     if draining.is_on() {
         return Err(Problem::new(Code::Unavailable, "The server is stopping."));
     }
-    db.check().await?;
-    Ok(HttpResponse::Ok().json(Health { status: "ok" }))
+    Ok(db.check().await?)
 }
 
 /// Metrics
@@ -60,9 +70,15 @@ pub async fn ready(db: Data<Db>, draining: Data<Draining>) -> Result<HttpRespons
     ),
     security(()),
 )]
-pub async fn metrics(metrics: Data<Option<Metrics>>) -> Result<HttpResponse, Problem> {
+pub async fn metrics(
+    metrics: Data<Option<Metrics>>,
+    db: Data<Db>,
+    draining: Data<Draining>,
+) -> Result<HttpResponse, Problem> {
     let metrics =
         Option::as_ref(&**metrics).ok_or_else(|| Problem::new(Code::Unavailable, "Nothing records metrics."))?;
+    let looked = tokio::time::timeout(READY_WAIT, require_ready(&db, &draining)).await;
+    gauge!("posts_ready").set(if matches!(looked, Ok(Ok(()))) { 1.0 } else { 0.0 });
     let content_type = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
     Ok(HttpResponse::Ok().insert_header(content_type).body(metrics.render()))
 }

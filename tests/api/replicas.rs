@@ -17,6 +17,13 @@ async fn until(api: &Api, path: &str, status: u16) {
     eventually(&format!("{path} is {status}"), || async { api.get(path).await.status == status }).await;
 }
 
+/// What a metric says of the first replica: of that of all tests in this process.
+async fn metric(api: &Api, name: &str) -> u64 {
+    let metrics = api.get("/metrics").await;
+    let start = format!("{name}{{replica=\"1\"}} ");
+    metrics.text().lines().find_map(|line| line.strip_prefix(&start)?.parse().ok()).unwrap()
+}
+
 fn title(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()["title"].as_str().unwrap().to_owned()
@@ -40,6 +47,7 @@ async fn reads_go_to_the_standby_and_who_wrote_reads_what_it_wrote() {
         assert_eq!(cookie, format!("posts_position={position}; HttpOnly; SameSite=Strict; Path=/"), "{answer:?}");
     }
 
+    let late = metric(&api, "posts_db_replica_late_total").await;
     let lists = ["/posts?sort=id", "/posts?q=apple&sort=id", "/posts?q=apple"];
     // Who does not say what it must see, sees what the standby does.
     assert_eq!(title(&api.get("/posts/1").await), "kept apple");
@@ -69,6 +77,7 @@ async fn reads_go_to_the_standby_and_who_wrote_reads_what_it_wrote() {
             assert_eq!(found, [1, 3], "{list} {name}: {value}");
         }
     }
+    assert!(metric(&api, "posts_db_replica_late_total").await > late, "the standby was late, and that was counted");
     // The condition of a write is held to the primary's state.
     api.patch("/posts/1", json!({"title": "lost"})).header("If-Match", "\"1.1\"").await.problem("precondition-failed");
 
@@ -96,6 +105,7 @@ async fn a_standby_that_is_gone_is_missed_by_nobody() {
     let Some((api, standby)) = start() else { return };
     api.create(json!({"title": "apple"})).await;
     until(&api, "/posts/1", 200).await;
+    let failures = metric(&api, "posts_db_replica_failures_total").await;
     drop(standby);
     for number in 0..200 {
         let created = api.create(json!({"title": "apple"})).await;
@@ -106,6 +116,7 @@ async fn a_standby_that_is_gone_is_missed_by_nobody() {
         let get = api.get(&path).header("Posts-Position", "FFFFFFFF/0").await;
         assert_eq!(get.status, 200, "{number}");
     }
+    assert!(metric(&api, "posts_db_replica_failures_total").await > failures, "it failed, and was counted");
 }
 
 #[tokio::test]

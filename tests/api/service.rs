@@ -65,8 +65,10 @@ async fn a_stopping_service_is_alive_and_not_ready(#[values(Sqlite, Postgres)] d
     let program = Program::on(&database, &["--drain-delay", "600"]).serve();
     let get = |path: &str| program.get(path);
     assert_eq!(get("/health/ready").await.status, 200);
+    assert!(get("/metrics").await.text().contains("\nposts_ready 1\n"));
     program.signal("TERM");
     eventually("not ready", || async { get("/health/ready").await.status == 503 }).await;
+    assert!(get("/metrics").await.text().contains("\nposts_ready 0\n"));
     let answer = get("/health/ready").await;
     assert_eq!(answer.problem("unavailable")["detail"], "The server is stopping.");
     assert_eq!(answer.header("connection"), "close");
@@ -123,7 +125,10 @@ async fn metrics_tell_what_was_asked_and_what_it_cost(#[values(Sqlite, Postgres)
     assert!(value("posts_http_request_duration_seconds_bucket", &[one, r#"le="+Inf""#]) >= 4.0);
     assert!((value("posts_limits_refused_total", &[r#"limit="login""#]) - 1.0).abs() < f64::EPSILON, "{metrics}");
     assert!(value("posts_passwords_waiting", &[]).abs() < f64::EPSILON, "{metrics}");
-    assert!(value("posts_db_connections_max", &[]) >= 1.0);
+    assert!((value("posts_ready", &[]) - 1.0).abs() < f64::EPSILON, "{metrics}");
+    let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    assert!((value("posts_build_info", &[&version]) - 1.0).abs() < f64::EPSILON, "{metrics}");
+    assert!((value("posts_db_connections_max", &[]) - 16.0).abs() < f64::EPSILON, "{metrics}");
     assert!(value("posts_db_connections_in_use", &[]) >= 0.0);
     assert!(value("process_resident_memory_bytes", &[]) > 0.0);
     assert!(value("process_cpu_seconds_total", &[]) >= 0.0);
