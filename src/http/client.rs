@@ -30,12 +30,12 @@ impl TrustedProxies {
         if !self.contains(peer) {
             return peer;
         }
-        let follow = |name: HeaderName, read: fn(&str) -> Option<IpAddr>| {
-            let lines: Vec<_> = headers.get_all(&name).map(|line| line.to_str().unwrap_or_default()).collect();
-            (!lines.is_empty())
-                .then(|| self.outermost(peer, lines.iter().rev().flat_map(|line| line.rsplit(',')).map(read)))
+        let follow = |name: HeaderName, hops: fn(&str) -> Vec<Option<IpAddr>>| {
+            // A line that is no text says no more than RFC 7239's word for a hop that nobody knows.
+            let lines: Vec<_> = headers.get_all(&name).map(|line| line.to_str().unwrap_or("unknown")).collect();
+            (!lines.is_empty()).then(|| self.outermost(peer, lines.iter().rev().flat_map(|line| hops(line))))
         };
-        match (follow(header::FORWARDED, forwarded_for), follow(X_FORWARDED_FOR, node)) {
+        match (follow(header::FORWARDED, forwarded), follow(X_FORWARDED_FOR, x_forwarded_for)) {
             (Some(client), None) | (None, Some(client)) => client,
             (Some(one), Some(other)) if one == other => one,
             _ => peer,
@@ -60,17 +60,69 @@ impl TrustedProxies {
     }
 }
 
-/// The `for` of one element of `Forwarded`.
-fn forwarded_for(element: &str) -> Option<IpAddr> {
-    let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-    pairs.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("for")).and_then(|(_, value)| node(value))
+/// The hops of a line of `X-Forwarded-For`, the nearest first.
+fn x_forwarded_for(line: &str) -> Vec<Option<IpAddr>> {
+    line.rsplit(',').map(|hop| node(hop.trim())).collect()
 }
 
-/// An address with or without a port, quotes and brackets.
+/// The hops of a line of `Forwarded`, the nearest first. An empty element is none (RFC 9110 §5.6.1.2).
+fn forwarded(line: &str) -> Vec<Option<IpAddr>> {
+    let elements = line.rsplit(outside_quotes(',')).map(str::trim);
+    elements.filter(|element| !element.is_empty()).map(forwarded_for).collect()
+}
+
+/// Finds a sign that is in no quoted string (RFC 9110 §5.6.4), from the right: so it is known how what our own proxies
+/// wrote is to be read, whatever quotes stand to the left of it.
+fn outside_quotes(sign: char) -> impl FnMut(char) -> bool {
+    let (mut quoted, mut may_be_escaped) = (false, false);
+    move |c| {
+        match c {
+            '"' => (quoted, may_be_escaped) = (!quoted, true),
+            // An odd number of these before a quote makes it one that ends nothing.
+            '\\' if may_be_escaped => quoted = !quoted,
+            _ => may_be_escaped = false,
+        }
+        c == sign && !quoted
+    }
+}
+
+/// The `for` of one element of `Forwarded` (RFC 7239 §4). `None` where it does not follow the grammar, or has none, or
+/// two.
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let pairs = element.rsplit(outside_quotes(';')).map(str::trim).filter(|pair| !pair.is_empty());
+    let pairs: Vec<_> = pairs.map(|pair| pair.split_once('=')).collect::<Option<_>>()?;
+    if !pairs.iter().all(|(name, value)| is_token(name) && (is_token(value) || is_quoted(value))) {
+        return None;
+    }
+    let mut nodes = pairs.iter().filter(|(name, _)| name.eq_ignore_ascii_case("for"));
+    let (_, value) = nodes.next().filter(|_| nodes.next().is_none())?;
+    node(value)
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+fn is_quoted(text: &str) -> bool {
+    let Some(inner) = within(text, '"', '"') else { return false };
+    let mut escaped = false;
+    let is_inside = |c| {
+        let ends = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        !ends
+    };
+    inner.chars().all(is_inside) && !escaped
+}
+
+/// An address with or without a port, in quotes and brackets or without them.
 fn node(text: &str) -> Option<IpAddr> {
-    let text = text.trim().trim_matches('"');
-    let address = text.parse().or_else(|_| text.parse().map(|address: SocketAddr| address.ip()));
-    address.or_else(|_| text.trim_start_matches('[').trim_end_matches(']').parse()).ok()
+    let text = within(text, '"', '"').unwrap_or(text);
+    let address = within(text, '[', ']').unwrap_or(text).parse().ok();
+    address.or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
+}
+
+fn within(text: &str, begin: char, end: char) -> Option<&str> {
+    text.strip_prefix(begin)?.strip_suffix(end)
 }
 
 #[cfg(test)]
@@ -79,11 +131,11 @@ mod tests {
 
     use super::*;
 
-    fn client(peer: &str, lines: &[(&'static str, &'static str)]) -> String {
+    fn client(peer: &str, lines: &[(&'static str, &str)]) -> String {
         let trusted = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
         let mut headers = HeaderMap::new();
         for &(name, value) in lines {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         trusted.client(peer.parse().unwrap(), &headers).to_string()
     }
@@ -104,6 +156,42 @@ mod tests {
         );
         assert_eq!(client("10.0.0.1", &[("x-forwarded-for", "10.0.0.3, 10.0.0.2")]), "10.0.0.3");
         assert_eq!(client("10.0.0.1", &[("x-forwarded-for", "198.51.100.7, unknown, 10.0.0.2")]), "10.0.0.2");
+    }
+
+    /// A proxy may write down what it was sent, as a `Host` in which there is a comma.
+    #[test]
+    fn what_is_in_quotes_is_no_word_of_a_proxys() {
+        for line in [
+            "for=198.51.100.7;host=\"a,for=1.2.3.4\"",
+            "host=\"a;for=1.2.3.4\";for=198.51.100.7",
+            "host=\"a\\\",for=1.2.3.4\";for=198.51.100.7",
+            // And what was there before it may leave a quote open.
+            "for=1.2.3.4;host=\", for=198.51.100.7",
+            "for=1.2.3.4, \" ,for=198.51.100.7;by=\"[fd00::1]\"",
+        ] {
+            assert_eq!(client("10.0.0.1", &[("forwarded", line)]), "198.51.100.7", "{line}");
+        }
+    }
+
+    #[test]
+    fn a_hop_that_is_none_ends_the_way() {
+        for element in [
+            "for=198.51.100.7;for=1.2.3.4",
+            "for=198.51.100.7;host=a b",
+            "for=198.51.100.7 host=a",
+            "for=\"198.51.100.7",
+            "for=\"198.51.100.7\"\"",
+            "for=\"198.51.100.7\\\"",
+            "for=",
+            "proto=https",
+            "198.51.100.7",
+        ] {
+            let line = format!("for=1.2.3.4, {element}, for=10.0.0.2");
+            assert_eq!(client("10.0.0.1", &[("forwarded", &line)]), "10.0.0.2", "{line}");
+        }
+        assert_eq!(client("10.0.0.1", &[("x-forwarded-for", "1.2.3.4, [[2001:db8::1]], 10.0.0.2")]), "10.0.0.2");
+        // Nothing is no hop (RFC 9110 §5.6.1.2).
+        assert_eq!(client("10.0.0.1", &[("forwarded", "for=198.51.100.7 , ,for=10.0.0.2,")]), "198.51.100.7");
     }
 
     #[test]
