@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 use super::problem::{Fault, Problem};
 use crate::db::Timestamp;
 
+/// The most unknown fields that an answer names: it would else be many times as large as what it answers.
+const UNKNOWN_MAX: usize = 100;
+
 /// What a string may be. Lengths are in code points, and a NUL is never allowed.
 #[derive(Clone, Copy, Debug)]
 pub struct Text {
@@ -133,7 +136,7 @@ impl Fields {
 
     /// Ends the reading: what was read, or everything that is wrong.
     pub fn finish<T>(mut self, read: Option<T>) -> Result<T, Problem> {
-        for name in self.object.keys() {
+        for name in self.object.keys().take(UNKNOWN_MAX) {
             self.faults.push(unknown(name));
         }
         match read {

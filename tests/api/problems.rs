@@ -54,6 +54,23 @@ fn assert_snapshot(name: &str, answer: &Answer) {
     insta::assert_json_snapshot!(name, problem);
 }
 
+/// Else an answer would be ten times as large as what was sent, to anybody.
+#[tokio::test]
+async fn no_more_than_a_hundred_unknown_fields_are_named() {
+    let api = start!(Sqlite);
+    for path in ["/auth/login", "/posts"] {
+        let mut body: serde_json::Map<_, _> = (0..10_000).map(|number| (number.to_string(), json!(0))).collect();
+        body.insert("title".to_owned(), json!(7));
+        let problem = api.post(path, &body).await.problem("validation-failed");
+        let faults = problem["errors"].as_array().unwrap();
+        let unknown = faults.iter().filter(|fault| fault["code"] == "unknown_field").count();
+        assert_eq!(unknown, 100);
+        if path == "/posts" {
+            assert!(faults.iter().any(|fault| fault["code"] == "wrong_type"));
+        }
+    }
+}
+
 /// Asserts that an answer holds nothing of the server's inside.
 fn assert_discreet(api: &Api, answer: &Answer) {
     let mut problem = answer.json();
