@@ -4,6 +4,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::LocalBoxFuture;
+use json_patch::jsonptr::Pointer;
 use json_patch::{PatchErrorKind, PatchOperation};
 use serde_json::{Map, Value};
 use utoipa::openapi::schema::SchemaType;
@@ -20,9 +21,14 @@ pub const JSON_PATCH: &str = "application/json-patch+json";
 /// What PATCH reads, in the order of preference. Plain JSON means a merge patch.
 pub const MEDIA_TYPES: &[&str] = &[MERGE_PATCH, JSON_PATCH, json::MEDIA_TYPE];
 
-/// How much the `copy` operations of one JSON Patch may copy, in bytes of memory: a document that copies itself into
-/// itself grows twofold with each.
-const COPY_BUDGET: usize = 16 << 20;
+/// What the operations of one JSON Patch may cost: the bytes of memory that they put somewhere, for a document that copies
+/// itself into itself grows twofold with each, and the elements that they shift, for each that is put before others
+/// moves all of them.
+const BUDGET: usize = 16 << 20;
+
+/// How deep values may get into one another by operations: as deep as JSON is read. What works on a value takes some of
+/// the stack for each level.
+const DEPTH_MAX: usize = 128;
 
 /// A change to a document.
 #[derive(Clone, Debug)]
@@ -69,7 +75,9 @@ impl Patch {
             return Err(malformed("", "wrong_type", "A JSON Patch is an array of operations."));
         };
         let operations = operations.into_iter().enumerate().map(|(index, operation)| {
-            serde_json::from_value::<PatchOperation>(operation).map_err(|_| {
+            // A list of an operation's members would do for serde.
+            let object = Some(operation).filter(Value::is_object);
+            object.and_then(|object| serde_json::from_value::<PatchOperation>(object).ok()).ok_or_else(|| {
                 let detail = "This is no operation: it needs `op` (add, remove, replace, move, copy or test), \
                               `path`, and what the `op` asks for, `value` or `from`.";
                 malformed(&format!("/{index}"), "invalid_operation", detail)
@@ -102,10 +110,10 @@ impl Patch {
         match self {
             Self::Merge(patch) => json_patch::merge(&mut document, patch),
             Self::Json(patch) => {
-                let mut budget = COPY_BUDGET;
+                let mut budget = BUDGET;
                 for (index, operation) in patch.iter().enumerate() {
                     apply_operation(&mut document, operation, &mut budget)
-                        .map_err(|kind| refuse(index, operation, &kind))?;
+                        .map_err(|failure| refuse(index, operation, &failure))?;
                 }
             }
         }
@@ -113,13 +121,37 @@ impl Patch {
     }
 }
 
-fn apply_operation(document: &mut Value, operation: &PatchOperation, budget: &mut usize) -> Result<(), PatchErrorKind> {
-    if let PatchOperation::Copy(copy) = operation
-        && let Some(source) = document.pointer(copy.from.as_str())
-    {
-        *budget = budget.checked_sub(weight(source)).ok_or(PatchErrorKind::InvalidFromPointer)?;
-    }
-    json_patch::patch(document, std::slice::from_ref(operation)).map_err(|error| error.kind)
+/// Why an operation is not carried out.
+enum Failure {
+    CannotApply(PatchErrorKind),
+    /// It is past [`BUDGET`] or [`DEPTH_MAX`].
+    TooMuch,
+}
+
+fn apply_operation(document: &mut Value, operation: &PatchOperation, budget: &mut usize) -> Result<(), Failure> {
+    let cost = cost(document, operation).ok_or(Failure::TooMuch)?;
+    *budget = budget.checked_sub(cost).ok_or(Failure::TooMuch)?;
+    json_patch::patch(document, std::slice::from_ref(operation)).map_err(|error| Failure::CannotApply(error.kind))
+}
+
+/// What an operation puts somewhere and shifts; see [`BUDGET`]. `None` where it would nest too deep.
+fn cost(document: &Value, operation: &PatchOperation) -> Option<usize> {
+    let (from, value) = match operation {
+        PatchOperation::Add(add) => (None, Some(&add.value)),
+        PatchOperation::Replace(replace) => (None, Some(&replace.value)),
+        PatchOperation::Copy(copy) => (None, document.pointer(copy.from.as_str())),
+        PatchOperation::Move(taken) => (Some(&taken.from), document.pointer(taken.from.as_str())),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => (None, None),
+    };
+    let path = operation.path();
+    let put = value.map_or(Some(0), |value| weight(value, path.count()))?;
+    Some(put + shifted(document, path) + from.map_or(0, |from| shifted(document, from)))
+}
+
+/// How many elements may be shifted where one comes or goes.
+fn shifted(document: &Value, path: &Pointer) -> usize {
+    let parent = path.parent().and_then(|parent| document.pointer(parent.as_str()));
+    parent.and_then(Value::as_array).map_or(0, Vec::len)
 }
 
 /// The body of a JSON Patch, as the document shows it.
@@ -153,27 +185,39 @@ impl PartialSchema for JsonPatch {
     }
 }
 
-/// About how many bytes a value takes.
-fn weight(value: &Value) -> usize {
+/// About how many bytes a value takes that is so deep in a document; `None` where it gets too deep.
+fn weight(value: &Value, depth: usize) -> Option<usize> {
     const NODE: usize = 64;
+    if depth > DEPTH_MAX {
+        return None;
+    }
     match value {
-        Value::String(text) => NODE + text.len(),
-        Value::Array(elements) => NODE + elements.iter().map(weight).sum::<usize>(),
-        Value::Object(members) => {
-            NODE + members.iter().map(|(name, value)| NODE + name.len() + weight(value)).sum::<usize>()
+        Value::String(text) => Some(NODE + text.len()),
+        Value::Array(elements) => {
+            elements.iter().try_fold(NODE, |sum, element| Some(sum + weight(element, depth + 1)?))
         }
-        _ => NODE,
+        Value::Object(members) => members
+            .iter()
+            .try_fold(NODE, |sum, (name, value)| Some(sum + NODE + name.len() + weight(value, depth + 1)?)),
+        _ => Some(NODE),
     }
 }
 
-fn refuse(index: usize, operation: &PatchOperation, kind: &PatchErrorKind) -> Problem {
+fn refuse(index: usize, operation: &PatchOperation, failure: &Failure) -> Problem {
+    let kind = match failure {
+        Failure::CannotApply(kind) => kind,
+        Failure::TooMuch => {
+            let detail = "This would copy, move or nest too much. Send what the document is to be.";
+            return Problem::validation(vec![Fault::at_pointer(format!("/{index}"), "too_much", detail)]);
+        }
+    };
     if let PatchOperation::Test(test) = operation {
         let detail = format!("The test at `{}` failed: the value there is another. Nothing was changed.", test.path);
         let fault = Fault::at_pointer(format!("/{index}"), "test_failed", detail.clone());
         return Problem::new(Code::Conflict, detail).with_faults(vec![fault]);
     }
     let (member, detail) = match kind {
-        PatchErrorKind::InvalidFromPointer => ("from", "There is nothing at `from` that could be taken, or too much."),
+        PatchErrorKind::InvalidFromPointer => ("from", "There is nothing at `from` that could be taken."),
         PatchErrorKind::CannotMoveInsideItself => ("path", "A value cannot be moved into itself."),
         _ => ("path", "There is nothing at `path` that this could apply to."),
     };
@@ -201,6 +245,7 @@ mod tests {
             (json!({"op": "drop", "path": "/title"}), false),
             (json!({"path": "/title"}), false),
             (json!("remove"), false),
+            (json!(["remove", "/title"]), false),
         ] {
             let patch = json!([operation]);
             assert_eq!(jsonschema::is_valid(&schema, &patch), fits, "{patch}");

@@ -370,6 +370,33 @@ async fn a_json_patch_that_grows_without_bound_is_refused(#[values(Sqlite, Postg
     assert_eq!(api.get(&path).await.json(), before);
 }
 
+/// Values that are nested deeper than JSON is read would be more than a stack holds.
+#[rstest]
+#[tokio::test]
+async fn a_json_patch_that_nests_without_bound_is_refused(#[values(Sqlite, Postgres)] database: Database) {
+    let api = start!(database);
+    let (before, path) = create(&api).await;
+    let nested = (0..100).fold(json!(null), |value, _| json!({"a": value}));
+    let add = json!({"op": "add", "path": "/a", "value": nested});
+    // Each doubles the depth: to the bottom of what is there comes all that is there.
+    let bottom = |doublings: u32| "/a".repeat((100 << doublings) + 1);
+    let copies = (0..9).map(|doublings| json!({"op": "copy", "from": "/a", "path": bottom(doublings)}));
+    let moves = (0..99).flat_map(|_| {
+        [
+            json!({"op": "move", "from": "/a", "path": "/b"}),
+            add.clone(),
+            json!({"op": "move", "from": "/b", "path": bottom(0)}),
+        ]
+    });
+    for operations in [copies.collect::<Vec<_>>(), moves.collect()] {
+        let operations = [vec![add.clone()], operations].concat();
+        let answer = api.json_patch(&path, operations).await;
+        assert_eq!(answer.status, 422, "{answer:?}");
+        assert_eq!(answer.problem("validation-failed")["errors"][0]["code"], "too_much");
+        assert_eq!(api.get(&path).await.json(), before);
+    }
+}
+
 #[rstest]
 #[tokio::test]
 async fn another_media_type_is_refused_with_those_that_are_read(#[values(Sqlite, Postgres)] database: Database) {
@@ -408,6 +435,22 @@ fn merge(document: &Value, patch: &Value) -> Value {
 fn patched(document: &Value, operations: Value) -> Result<Value, String> {
     let apply = |patch: Patch| patch.apply(document.clone());
     Patch::json(operations).and_then(apply).map_err(|problem| problem.to_string().split(':').next().unwrap().to_owned())
+}
+
+/// Each element that is put before others moves all of them.
+#[test]
+fn a_json_patch_that_shifts_without_bound_is_refused() {
+    let document = Value::from(vec![0; 100_000]);
+    for operation in [
+        json!({"op": "add", "path": "/0", "value": 0}),
+        json!({"op": "remove", "path": "/0"}),
+        json!({"op": "copy", "from": "/0", "path": "/0"}),
+        json!({"op": "move", "from": "/0", "path": "/99999"}),
+    ] {
+        let times = |count: usize| patched(&document, vec![operation.clone(); count].into());
+        assert!(times(50).is_ok(), "{operation}");
+        assert_eq!(times(1000), Err("validation-failed".to_owned()), "{operation}");
+    }
 }
 
 #[test]
