@@ -15,7 +15,7 @@ mod role;
 pub mod secret;
 mod session;
 pub mod setup;
-mod token;
+pub mod token;
 mod wire;
 
 pub use browser::{COOKIE, SameOrigin, Site};

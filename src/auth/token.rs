@@ -27,7 +27,7 @@ const TYPE: &str = "at+jwt";
 
 /// Makes and checks access tokens.
 #[derive(Clone, Debug)]
-pub(super) struct AccessTokens {
+pub struct AccessTokens {
     keys: SigningKeys,
     issuer: String,
     audience: String,
@@ -36,10 +36,11 @@ pub(super) struct AccessTokens {
 
 /// Whom an access token is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Subject {
-    pub(super) user_id: i64,
+pub struct Subject {
+    /// The user.
+    pub user_id: i64,
     /// The user's `token_generation` when the token was made.
-    pub(super) generation: i64,
+    pub generation: i64,
 }
 
 /// The header, and nothing beside it: no other algorithm, no key that the token brings along, no extension that one
@@ -96,7 +97,9 @@ thread_local! {
 }
 
 impl AccessTokens {
-    pub(super) fn new(keys: SigningKeys, issuer: String, audience: String) -> Self {
+    /// Tokens that these keys sign, with these `iss` and `aud`.
+    #[must_use]
+    pub fn new(keys: SigningKeys, issuer: String, audience: String) -> Self {
         let mut validation = Validation::new(Algorithm::EdDSA);
         // The times are looked at each time that the token comes, and not only at first.
         validation.validate_exp = false;
@@ -106,7 +109,8 @@ impl AccessTokens {
         Self { keys, issuer, audience, validation }
     }
 
-    pub(super) fn issue(&self, subject: Subject) -> Result<SecretString, Problem> {
+    /// A token about this subject, for a while from now.
+    pub fn issue(&self, subject: Subject) -> Result<SecretString, Problem> {
         let key = self.keys.first();
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TYPE.to_owned());
@@ -126,7 +130,8 @@ impl AccessTokens {
     }
 
     /// Whom the token is about, if it is one of ours and counts now. Why it does not is nobody's business.
-    pub(super) fn verify(&self, token: &str) -> Option<Subject> {
+    #[must_use]
+    pub fn verify(&self, token: &str) -> Option<Subject> {
         let name = secret::digest(token);
         let remembered = CHECKED.with_borrow(|remembered| remembered.get(&name).copied());
         let checked = remembered.or_else(|| self.check(token))?;

@@ -287,7 +287,8 @@ impl Problem {
     }
 
     /// The body, for a request to `path` with this id.
-    pub(super) fn body<'a>(&'a self, path: &'a str, request_id: &'a str) -> ProblemBody<'a> {
+    #[must_use]
+    pub fn body<'a>(&'a self, path: &'a str, request_id: &'a str) -> ProblemBody<'a> {
         ProblemBody {
             r#type: format!("/problems/{}", self.code.as_str()),
             title: self.code.title(),

@@ -4,10 +4,10 @@ use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Span, Tokenizer};
 
 /// The most code points of an excerpt.
-pub(super) const LENGTH_MAX: usize = 200;
+pub const LENGTH_MAX: usize = 200;
 
 /// How much of a content is looked at, in code points. A long text costs no more than that, in a list least of all.
-pub(super) const READ_MAX: u16 = 16_000;
+pub const READ_MAX: u16 = 16_000;
 
 /// Elements that do not part the words around their tags. All others do: better a space too many than two words in one.
 const WITHIN_WORDS: [&[u8]; 36] = [
@@ -23,7 +23,8 @@ const HIDDEN: [&[u8]; 6] = [b"iframe", b"noembed", b"noscript", b"script", b"sty
 /// first [`READ_MAX`]. Whoever has not all of the content must have one code point more than these.
 ///
 /// Where no tag is, HTML takes a text as it stands, but for the references to characters.
-pub(super) fn excerpt(content: &str) -> String {
+#[must_use]
+pub fn excerpt(content: &str) -> String {
     let end = content.char_indices().nth(READ_MAX.into()).map(|(end, _)| end);
     let start = end.and_then(|end| content.get(..end)).unwrap_or(content);
     let mut words = Words::default();

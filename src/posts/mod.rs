@@ -1,7 +1,7 @@
 //! The resource `/posts`: its wire types and their rules.
 
 mod creates;
-mod excerpt;
+pub mod excerpt;
 mod handlers;
 mod list;
 mod reads;
