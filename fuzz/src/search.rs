@@ -70,7 +70,10 @@ fn assert_highlights(query: &Query, text: &str) {
     if let (Some(whole), Some(fragment)) = (found.title, found.content) {
         assert_eq!(shown(&whole), text);
         for mark in marks(&whole) {
-            let mark = format!(" {} ", fold(&shown(mark)));
+            let mark = shown(mark);
+            let (first, last) = (words(&mark).next().unwrap(), words(&mark).last().unwrap());
+            assert_eq!(first.range.start..last.range.end, 0..mark.len(), "{mark:?} is not of whole words");
+            let mark = format!(" {} ", fold(&mark));
             assert!(query.found().iter().any(|term| mark.contains(&format!(" {} ", term.as_str()))), "{mark:?}");
         }
         let part = shown(&fragment);
