@@ -98,8 +98,8 @@ impl Modify for SharedResponses {
 }
 
 /// Headers that an answer has only now and then. The others that the document names are always there.
-const OCCASIONAL_HEADERS: [&str; 5] =
-    ["Accept-Patch", "Idempotency-Replayed", "Posts-Position", "Preference-Applied", "Set-Cookie"];
+const OCCASIONAL_HEADERS: [&str; 6] =
+    ["Accept-Encoding", "Accept-Patch", "Idempotency-Replayed", "Posts-Position", "Preference-Applied", "Set-Cookie"];
 
 /// Adds the header that every answer has, and says of all headers what they look like and whether they are always there.
 struct Headers;

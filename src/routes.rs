@@ -11,6 +11,8 @@ use crate::{api_keys, auth, meta, posts, users};
 pub fn configure(app: &mut ServiceConfig) {
     // Those that depend on who is calling.
     let api = |path| Endpoint::api(path).behind(auth::authenticate);
+    // Those that bring their own proof: a token that has expired is no reason to refuse to replace it.
+    let stranger = |path| Endpoint::api(path).for_strangers();
     // Whether there is room comes before who is calling: under a flood, to look that up is most of the work.
     let posts = Endpoint::api("/posts").behind(posts::admit).behind(auth::authenticate);
     app.service(posts.on(Method::GET, posts::list_posts).on(Method::POST, posts::create_post))
@@ -32,15 +34,12 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(api("/api-keys/{id}").on(Method::DELETE, api_keys::delete_api_key))
         .service(api("/auth/me").on(Method::GET, auth::me))
         .service(api("/auth/password").on(Method::PUT, auth::change_password))
-        // Those that bring their own proof: a token that has expired is no reason to refuse to replace it.
-        .service(Endpoint::api("/auth/login").on(Method::POST, auth::login))
-        .service(Endpoint::api("/auth/refresh").on(Method::POST, auth::refresh))
-        .service(Endpoint::api("/auth/logout").on(Method::POST, auth::logout))
-        .service(
-            Endpoint::api("/auth/session").on(Method::POST, auth::begin_session).on(Method::DELETE, auth::end_session),
-        )
-        .service(Endpoint::api("/auth/session/refresh").on(Method::POST, auth::refresh_session))
-        .service(Endpoint::api("/auth/setup").on(Method::GET, auth::setup_status).on(Method::POST, auth::set_up))
+        .service(stranger("/auth/login").on(Method::POST, auth::login))
+        .service(stranger("/auth/refresh").on(Method::POST, auth::refresh))
+        .service(stranger("/auth/logout").on(Method::POST, auth::logout))
+        .service(stranger("/auth/session").on(Method::POST, auth::begin_session).on(Method::DELETE, auth::end_session))
+        .service(stranger("/auth/session/refresh").on(Method::POST, auth::refresh_session))
+        .service(stranger("/auth/setup").on(Method::GET, auth::setup_status).on(Method::POST, auth::set_up))
         .service(Endpoint::api("/.well-known/jwks.json").on(Method::GET, auth::jwks))
         .service(Endpoint::page("/").on(Method::GET, meta::index))
         .service(Endpoint::page("/admin").on(Method::GET, meta::admin))

@@ -15,12 +15,16 @@ use actix_web::{
 };
 use futures_util::future::LocalBoxFuture;
 
+use super::json::StrangersBody;
 use super::middleware::{add_vary, contain_panics};
 use super::patch;
 use super::problem::{Code, Problem};
 use super::unread::discard;
 
 const JSON: &str = "application/json";
+
+/// What the longest passwords, e-mails and tokens take together, however they are escaped, several times.
+const STRANGERS_BODY_MAX: usize = 64 << 10;
 
 /// Looks at a request before its handler and extractors do, and may refuse it.
 pub type Gate = fn(HttpRequest) -> LocalBoxFuture<'static, Result<(), Problem>>;
@@ -54,6 +58,11 @@ impl Endpoint {
     pub fn behind(mut self, gate: Gate) -> Self {
         self.gates.push(gate);
         self
+    }
+
+    /// Reads no more of a body than a stranger needs to send.
+    pub fn for_strangers(self) -> Self {
+        Self { resource: self.resource.app_data(StrangersBody(STRANGERS_BODY_MAX)), ..self }
     }
 
     /// Answers a method. GET answers HEAD, too.

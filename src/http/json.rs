@@ -1,12 +1,12 @@
 //! JSON bodies: read whole, in time, strictly.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::web::{Bytes, BytesMut, Data};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use futures_util::StreamExt as _;
@@ -19,6 +19,15 @@ use super::problem::{Code, Fault, Problem};
 
 /// The media type of JSON.
 pub const MEDIA_TYPE: &str = "application/json";
+
+/// The most values that a document may have, whatever is in what. An object of one member takes some hundred times the
+/// memory of its bytes: so a tree takes no more than a body may, and no body of this service needs more than a few.
+const VALUES_MAX: usize = 10_000;
+
+/// The largest body, in bytes, at an address where one need not have shown who one is. Nothing that is sent there is long,
+/// and everybody may send it, many at once.
+#[derive(Clone, Copy, Debug)]
+pub struct StrangersBody(pub usize);
 
 /// How large a request's body may be, and how long it may take to arrive.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +97,10 @@ pub(super) fn read_body(
     payload: &mut Payload,
     media_types: &'static [&'static str],
 ) -> impl Future<Output = Result<(&'static str, Bytes), Problem>> + 'static {
-    let limits = request.app_data::<Data<BodyLimits>>().map(|limits| ***limits);
+    let mut limits = request.app_data::<Data<BodyLimits>>().map(|limits| ***limits);
+    if let (Some(limits), Some(StrangersBody(size))) = (&mut limits, request.app_data()) {
+        limits.size = limits.size.min(*size);
+    }
     let budget = request.app_data::<Data<BodyBudget>>().cloned();
     let request = request.clone();
     let head = check_head(request.headers(), limits, media_types);
@@ -131,11 +143,11 @@ fn check_head(
     let unsupported = |detail: String| {
         Problem::new(Code::UnsupportedMediaType, format!("{detail} Send {}.", media_types.join(" or ")))
     };
-    if let Some(coding) = headers.get(header::CONTENT_ENCODING)
-        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
+    if headers.get_all(header::CONTENT_ENCODING).any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "Request bodies are read as they are, without a content coding: leave out `Content-Encoding`.";
-        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+        let problem = Problem::new(Code::UnsupportedMediaType, detail);
+        // What would do (RFC 9110 §15.5.16).
+        return Err(problem.with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
     }
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if let (Some(limits), Some(length)) = (limits, length)
@@ -165,16 +177,20 @@ pub(super) fn malformed(pointer: &str, code: &'static str, detail: impl Into<Str
 }
 
 /// Parses a JSON document (RFC 8259), and refuses what parsers disagree on: a key given twice, anything but
-/// UTF-8, half a surrogate pair. A number without a fraction is an integer however it is written, as JSON Schema
+/// UTF-8, half a surrogate pair. Refuses more values than any body here has, too. A number without a fraction is an integer however it is written, as JSON Schema
 /// has it, so that `1.0` equals `1`.
 pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    let twice = RefCell::new(None);
+    let (twice, left) = (RefCell::new(None), Cell::new(Some(VALUES_MAX)));
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let parsed = Strict { twice: &twice }.deserialize(&mut deserializer).and_then(|value| {
+    let parsed = Strict { twice: &twice, left: &left }.deserialize(&mut deserializer).and_then(|value| {
         deserializer.end()?;
         Ok(value)
     });
     parsed.map_err(|error| {
+        if left.get().is_none() {
+            let detail = format!("The body must not have more than {VALUES_MAX} values, in whatever they are.");
+            return Problem::new(Code::ContentTooLarge, detail);
+        }
         if let Some(key) = twice.into_inner() {
             return malformed("", "duplicate_key", format!("The key {key:?} is given twice in one object."));
         }
@@ -183,17 +199,24 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     })
 }
 
-/// Builds a [`Value`] as serde's own visitor does, but for keys given twice, of which that keeps the last.
+/// Builds a [`Value`] as serde's own visitor does, but for keys given twice, of which that keeps the last, and as long as
+/// there are not too many.
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     /// Where a key that came twice is left for the error.
     twice: &'a RefCell<Option<String>>,
+    /// How many values there may be yet; `None` once there was one more.
+    left: &'a Cell<Option<usize>>,
 }
 
 impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.left.set(self.left.get().and_then(|left| left.checked_sub(1)));
+        if self.left.get().is_none() {
+            return Err(D::Error::custom("too many values"));
+        }
         deserializer.deserialize_any(self)
     }
 }

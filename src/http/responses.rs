@@ -31,7 +31,7 @@ macro_rules! groups {
 
 groups! {
     /// What any operation can fail with.
-    CommonFailures: 406, 431, 500;
+    CommonFailures: 400, 406, 431, 500;
     /// Somebody's credential, where one is sent or asked for.
     CallerFailures: 400, 401;
     /// An operation that is not for everybody.
@@ -142,7 +142,10 @@ fn headers(status: u16) -> &'static [(&'static str, &'static str)] {
             ("Set-Cookie", "On `/auth/session/refresh`: what makes a browser forget a cookie that is not good."),
         ],
         412 => &[("ETag", "The current state's tag.")],
-        415 => &[("Accept-Patch", "On PATCH: the media types that it reads.")],
+        415 => &[
+            ("Accept-Encoding", "Where the body has a coding: what it may have."),
+            ("Accept-Patch", "On PATCH: the media types that it reads."),
+        ],
         429 => &[
             ("Retry-After", "After how many seconds to try again."),
             ("RateLimit", "How much of the limit is left, and for how long."),

@@ -21,6 +21,7 @@ mod faults_postgres;
 mod faults_sqlite;
 mod forgeries;
 mod freshness;
+mod hostile_bodies;
 mod idempotency;
 mod life;
 mod lists;

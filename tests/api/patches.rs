@@ -370,33 +370,6 @@ async fn a_json_patch_that_grows_without_bound_is_refused(#[values(Sqlite, Postg
     assert_eq!(api.get(&path).await.json(), before);
 }
 
-/// Values that are nested deeper than JSON is read would be more than a stack holds.
-#[rstest]
-#[tokio::test]
-async fn a_json_patch_that_nests_without_bound_is_refused(#[values(Sqlite, Postgres)] database: Database) {
-    let api = start!(database);
-    let (before, path) = create(&api).await;
-    let nested = (0..100).fold(json!(null), |value, _| json!({"a": value}));
-    let add = json!({"op": "add", "path": "/a", "value": nested});
-    // Each doubles the depth: to the bottom of what is there comes all that is there.
-    let bottom = |doublings: u32| "/a".repeat((100 << doublings) + 1);
-    let copies = (0..9).map(|doublings| json!({"op": "copy", "from": "/a", "path": bottom(doublings)}));
-    let moves = (0..99).flat_map(|_| {
-        [
-            json!({"op": "move", "from": "/a", "path": "/b"}),
-            add.clone(),
-            json!({"op": "move", "from": "/b", "path": bottom(0)}),
-        ]
-    });
-    for operations in [copies.collect::<Vec<_>>(), moves.collect()] {
-        let operations = [vec![add.clone()], operations].concat();
-        let answer = api.json_patch(&path, operations).await;
-        assert_eq!(answer.status, 422, "{answer:?}");
-        assert_eq!(answer.problem("validation-failed")["errors"][0]["code"], "too_much");
-        assert_eq!(api.get(&path).await.json(), before);
-    }
-}
-
 #[rstest]
 #[tokio::test]
 async fn another_media_type_is_refused_with_those_that_are_read(#[values(Sqlite, Postgres)] database: Database) {

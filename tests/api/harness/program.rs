@@ -203,6 +203,30 @@ impl Running {
         tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok()).collect()
     }
 
+    /// A figure of its memory, in KiB, by the name that the kernel has for it.
+    #[cfg(target_os = "linux")]
+    pub fn memory(&self, name: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+        line.trim().split(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// How many files, connections among them, it has open.
+    #[cfg(target_os = "linux")]
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
+    }
+
+    /// For how long it has been at work on processors.
+    #[cfg(target_os = "linux")]
+    pub fn time_at_work(&self) -> std::time::Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        // In hundredths of a second, whatever the kernel counts in.
+        let ticks = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>();
+        std::time::Duration::from_millis(10 * ticks)
+    }
+
     /// The number of its process.
     pub fn id(&self) -> u32 {
         self.child().id()
