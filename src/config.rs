@@ -24,6 +24,10 @@ use crate::http::json::BodyLimits;
 /// little of either. Nobody has to set it.
 const HOUSEKEEPING_PERIOD: Duration = Duration::from_mins(10);
 
+/// How long a connection may be idle. Longer than balancers keep theirs, a minute as a rule: who closes first never sends a
+/// request into a connection that the other is just closing. When the server stops, idle ones are closed at once.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
 /// The settings, as flags and variables give them. [`Settings::check`] makes a [`Config`] of them.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
@@ -178,6 +182,9 @@ pub struct Config {
     pub body: BodyLimits,
     /// How long a request's head may take to arrive.
     pub head_timeout: Duration,
+    /// How long a connection may be idle, and how long its client may take nothing of an answer. Only tests are in more of
+    /// a hurry.
+    pub keep_alive: Duration,
     /// How long requests in flight get to finish at the end.
     pub grace: Duration,
     /// How long readiness is off before the end begins.
@@ -214,6 +221,7 @@ impl Settings {
             head_timeout: self.head_timeout,
             grace: self.grace,
             drain_delay: self.drain_delay,
+            keep_alive: KEEP_ALIVE,
             housekeeping_period: HOUSEKEEPING_PERIOD,
         })
     }

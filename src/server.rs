@@ -24,10 +24,11 @@ use crate::db::Db;
 use crate::db::migrations::PrepareError;
 use crate::http::coding::prefer_gzip;
 use crate::http::conditional::RequireIfMatch;
+use crate::http::connection::Connections;
 use crate::http::cursor::CursorKeys;
 use crate::http::idempotency::{self, FingerprintKeys};
 use crate::http::json::BodyBudget;
-use crate::http::middleware::{Draining, REQUEST_ID, limit_head, observe, vary_by_origin};
+use crate::http::middleware::{Draining, REQUEST_ID, check_head, observe, vary_by_origin};
 use crate::http::read_after::{POSITION, Positions};
 use crate::meta::{ApiCatalog, Document};
 use crate::telemetry::Metrics;
@@ -36,10 +37,6 @@ use crate::{openapi, posts, routes};
 /// How long to wait before the database is tried again, while it cannot be reached.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long a connection may be idle. Longer than balancers keep theirs, a minute as a rule: who closes first never sends a
-/// request into a connection that the other is just closing. When the server stops, idle ones are closed at once.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
 /// How long the end waits for the connections to the database. Whoever asked has been answered or given up by then; what
 /// is left is to close them, and statements that nobody waits for.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
@@ -47,6 +44,19 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// How many connections the system may hold that nobody has taken yet. Linux makes it no more than `net.core.somaxconn`,
 /// and other systems have a bound of their own: so this is large enough to leave the choice to them.
 const BACKLOG: u32 = 4096;
+
+/// The most connections that a worker takes, where there are files for more.
+const CONNECTIONS_MAX: usize = 25_600;
+
+/// How many files a connection takes: its socket, and the handle by which it is watched.
+const FILES_OF_A_CONNECTION: usize = 2;
+
+/// How many files a connection to the database takes: on SQLite its file and the log, and one that is there for a moment.
+const FILES_OF_A_DATABASE_CONNECTION: usize = 3;
+
+/// How many files all else takes, and what a worker has for itself.
+const FILES_OF_THE_SERVER: usize = 64;
+const FILES_OF_A_WORKER: usize = 8;
 
 /// How many threads may wait for the database, all workers' together. There are seldom more than connections.
 const BLOCKING_THREADS: usize = 512;
@@ -144,10 +154,15 @@ impl Server {
         let positions = Data::new(Positions::new(&db, config.public_url.as_deref()));
         let site = Data::new(Site::new(config.public_url.as_deref()));
         let signal = drained(stopped, draining.clone(), config.drain_delay);
-        let Config { bind, body, head_timeout, grace, .. } = config;
+        let Config { bind, body, head_timeout, keep_alive, grace, .. } = config;
         let bodies = Data::new(BodyBudget::for_bodies(body));
+        let connections = Connections::new(keep_alive + head_timeout, keep_alive);
+        background.spawn(connections.clone().keep());
         // Of the processors, those that the process may use: its affinity and the quota of its control group count.
         let workers = config.workers.or_else(|| available_parallelism().ok()).map_or(2, NonZeroUsize::get);
+
+        let database_connections = config.database.pool_size as usize * (1 + config.database.replicas.len());
+        let connections_max = connections_max(workers, database_connections);
 
         let server = HttpServer::new(move || {
             let speaks_cors = !config.cors_origins.is_empty();
@@ -173,7 +188,7 @@ impl Server {
                 // The last one wrapped is the first to see a request.
                 .wrap(Compress::default())
                 .wrap(from_fn(prefer_gzip))
-                .wrap(from_fn(limit_head))
+                .wrap(from_fn(check_head))
                 .wrap(cors)
                 .wrap(Condition::new(speaks_cors, from_fn(vary_by_origin)))
                 .wrap(from_fn(observe))
@@ -182,11 +197,13 @@ impl Server {
         // By itself this would go by the processors, and be few where workers are fewer than these.
         .worker_max_blocking_threads((BLOCKING_THREADS / workers).max(1))
         .backlog(BACKLOG)
+        .max_connections(connections_max)
         // An answer may go out in several pieces. None of them waits until the client has acknowledged the one before,
         // which clients put off by 40 ms.
         .tcp_nodelay(true)
         .client_request_timeout(head_timeout)
-        .keep_alive(KEEP_ALIVE)
+        .keep_alive(keep_alive)
+        .on_connect(move |io, data| connections.admit(io, data))
         .shutdown_timeout(grace.as_secs())
         .disable_signals()
         .shutdown_signal(signal)
@@ -226,6 +243,35 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// How many connections each worker may have: as many as there are files for. Further ones wait in the system until others
+/// end, so that the database never lacks a file.
+fn connections_max(workers: usize, database_connections: usize) -> usize {
+    let files = files_max();
+    let others = FILES_OF_THE_SERVER
+        + workers.saturating_mul(FILES_OF_A_WORKER)
+        + database_connections.saturating_mul(FILES_OF_A_DATABASE_CONNECTION);
+    let left = files.saturating_sub(others).max(files / 2);
+    (left / FILES_OF_A_CONNECTION / workers.max(1)).clamp(1, CONNECTIONS_MAX)
+}
+
+/// How many files, connections among them, may be open at once: all that the system lets this process have. What it gives
+/// at first is often 1,024, for programs that cannot count further.
+#[cfg(target_os = "linux")]
+fn files_max() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "no more files may be open at once than at first");
+    }
+    let files = getrlimit(Resource::Nofile).current;
+    files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn files_max() -> usize {
+    usize::MAX
 }
 
 /// Looks once the database is ready whether there is anybody who can sign in.

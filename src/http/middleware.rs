@@ -9,8 +9,8 @@ use std::time::Instant;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::Error;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _};
@@ -18,7 +18,9 @@ use futures_util::FutureExt as _;
 
 use super::client;
 use super::conditional::tag_coding;
-use super::problem::{self, Code, Problem};
+use super::connection::Connection;
+use super::pieces::in_pieces;
+use super::problem::{self, Code, Fault, Problem};
 use super::series;
 use super::unread::HeldBody;
 
@@ -81,8 +83,16 @@ pub async fn observe(
     let method = request.method().clone();
     let draining = request.app_data::<Data<Draining>>().is_some_and(|draining| draining.is_on());
 
+    let connection = Connection::of(request.request());
+    if let Some(connection) = &connection {
+        connection.begin();
+    }
+
     let held = HeldBody::hold(&mut request);
     let answered = next.call(request).await?.map_into_boxed_body();
+    if let Some(connection) = &connection {
+        connection.end();
+    }
     let mut response = render(answered, &request_id);
     let cause = response.response_mut().extensions_mut().remove::<Cause>();
     complete_headers(response.response_mut(), &request_id, draining);
@@ -99,23 +109,72 @@ pub async fn observe(
     } else {
         tracing::info!(id = request_id, client, %method, route, status, duration_ms, "request");
     }
+    let response = in_pieces(response);
     Ok(match held {
         Some(held) => held.until_sent(response),
         None => response,
     })
 }
 
-/// Refuses a head whose fields are too large.
-pub async fn limit_head(
+/// Refuses a head whose fields are too large, and one that others may understand in another way than this server does.
+pub async fn check_head(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    if header_size(request.headers()) <= HEADER_SIZE_MAX {
-        return Ok(next.call(request).await?.map_into_boxed_body());
+    let connection = Connection::of(request.request());
+    let is_last = request.head().connection_type() == ConnectionType::Close;
+    let comes_late = connection.as_ref().is_some_and(|connection| connection.is_over_after(is_last));
+    let (problem, is_doubtful) = match check_size(request.headers()).and_then(|()| check_host(request.headers())) {
+        Err(problem) => (problem, false),
+        Ok(()) if comes_late => (too_late(), true),
+        Ok(()) if has_no_end(request.headers()) => (without_end(), true),
+        Ok(()) => return Ok(next.call(request).await?.map_into_boxed_body()),
+    };
+    let mut response = problem.error_response();
+    if is_doubtful {
+        // Where this request ends nobody can tell, so that what follows on it is none.
+        response.head_mut().set_connection_type(ConnectionType::Close);
+        if let Some(connection) = connection {
+            connection.is_over_after(true);
+        }
+    }
+    Ok(request.into_response(response))
+}
+
+fn check_size(headers: &HeaderMap) -> Result<(), Problem> {
+    if header_size(headers) <= HEADER_SIZE_MAX {
+        return Ok(());
     }
     let detail = format!("The header fields must not be larger than {HEADER_SIZE_MAX} bytes together.");
-    let response = Problem::new(Code::HeaderFieldsTooLarge, detail).error_response();
-    Ok(request.into_response(response))
+    Err(Problem::new(Code::HeaderFieldsTooLarge, detail))
+}
+
+/// A `Host` is a name or an address, and maybe a port (RFC 9112 §3.2). That there is one, the framework has looked.
+fn check_host(headers: &HeaderMap) -> Result<(), Problem> {
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
+    if headers.get(header::HOST).is_none_or(|host| host.as_bytes().iter().all(fits)) {
+        return Ok(());
+    }
+    let detail = "This is no host: write a name or an address, and maybe a port, as blog.example:8080.";
+    Err(Problem::malformed_header(vec![Fault::at_header("Host", "invalid", detail)]))
+}
+
+/// Whether the framework takes all that follows for this request's body, whatever its length says. Others go by its
+/// length, since to change the protocol is an offer that a server may decline (RFC 9110 §7.8).
+fn has_no_end(headers: &HeaderMap) -> bool {
+    let asks_for_websocket =
+        |value: &HeaderValue| value.to_str().is_ok_and(|value| value.trim().eq_ignore_ascii_case("websocket"));
+    headers.contains_key(header::CONTENT_LENGTH) && headers.get_all(header::UPGRADE).any(asks_for_websocket)
+}
+
+fn without_end() -> Problem {
+    let detail = "There are no web sockets here. Send the body without `Upgrade`.";
+    Problem::malformed_header(vec![Fault::at_header("Upgrade", "invalid", detail)])
+}
+
+fn too_late() -> Problem {
+    let detail = "This came after the last request of its connection, and was not carried out. Open another.";
+    Problem::malformed_header(vec![Fault::at_header("Connection", "ended", detail)])
 }
 
 /// Says of every answer that it depends on `Origin`, also where CORS had nothing to add.
@@ -173,6 +232,9 @@ fn render(response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceRespon
         rendered.insert_header((name, value));
     }
     rendered.insert_header((header::CONTENT_TYPE, problem::MEDIA_TYPE));
+    if response.head().connection_type() == ConnectionType::Close {
+        rendered.force_close();
+    }
     let mut rendered = rendered.body(body);
     if let Some(cause) = problem.cause() {
         rendered.extensions_mut().insert(Cause(cause.to_owned()));
@@ -201,7 +263,7 @@ fn complete_headers(response: &mut HttpResponse, request_id: &str, draining: boo
         tag_coding(headers, &coding);
     }
     if draining {
-        response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+        response.head_mut().set_connection_type(ConnectionType::Close);
     }
 }
 

@@ -187,6 +187,7 @@ fn config(database: &TestDatabase) -> Config {
         head_timeout: Duration::from_secs(10),
         grace: Duration::from_secs(5),
         drain_delay: Duration::ZERO,
+        keep_alive: Duration::from_secs(75),
         housekeeping_period: Duration::from_hours(1),
     }
 }
