@@ -23,7 +23,8 @@ const DAY: Duration = Duration::from_hours(24);
 pub(super) const IDLE: Duration = DAY.saturating_mul(30);
 /// How long a session lasts at most.
 const ABSOLUTE: Duration = DAY.saturating_mul(90);
-/// For how long a used refresh token gets the same successor again.
+/// For how long a used refresh token gets the same successor again, by the clock in either direction: where it was set
+/// back, what was used before is no longer new.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What comes of a refresh token.
@@ -97,7 +98,7 @@ pub(super) fn refresh(
             insert_token(connection, session.id, &next)?;
             Ok(Refreshed::Token(next, account))
         }
-        Some(used_on) if now < used_on + GRACE => {
+        Some(used_on) if (used_on - GRACE..used_on + GRACE).contains(&now) => {
             // While keys are exchanged, another server may have made it with another of them.
             for key in keys.all() {
                 let next = successor(key, token);

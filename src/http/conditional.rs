@@ -90,9 +90,10 @@ impl Validators {
         self.updated_on.is_some_and(|updated_on| updated_on.seconds() <= since)
     }
 
-    /// `ETag` and `Last-Modified`.
+    /// `ETag` and `Last-Modified`, which is never in the future (RFC 9110 §8.8.2.1), also where the clock was set back.
     pub(super) fn headers(&self) -> impl Iterator<Item = (HeaderName, String)> {
-        let modified = self.updated_on.map(|updated_on| (header::LAST_MODIFIED, http_date(updated_on)));
+        let modified =
+            self.updated_on.map(|updated_on| (header::LAST_MODIFIED, http_date(updated_on.min(Timestamp::now()))));
         std::iter::once((header::ETAG, self.etag(None))).chain(modified)
     }
 

@@ -137,14 +137,16 @@ const FRAMINGS: [&str; 41] = [
 async fn where_a_body_ends_is_never_guessed() {
     let target = Target::start().await;
     let json = "{\"title\": \"Smuggled\"}";
+    let chunked = format!("{:x}\r\n{json}\r\n0\r\n\r\n", json.len());
+    // What is the rest of the body to one may be the next request to another.
+    let ended = format!("0\r\n\r\n{}", target.delete);
     for framing in FRAMINGS {
-        let chunked = format!("{:x}\r\n{json}\r\n0\r\n\r\n", json.len());
-        // What is the rest of the body to one may be the next request to another.
-        let ended = format!("0\r\n\r\n{}", target.delete);
-        for body in [json, &chunked, &ended, &target.delete] {
-            let head = target.post(&framing.replace("{n}", &body.len().to_string()));
-            target.assert_refused(framing, (head + body).as_bytes(), 400).await;
-        }
+        let all = [json, &chunked, &ended, &target.delete].map(|body| {
+            let bytes = target.post(&framing.replace("{n}", &body.len().to_string())) + body;
+            let target = &target;
+            async move { target.assert_refused(framing, bytes.as_bytes(), 400).await }
+        });
+        futures_util::future::join_all(all).await;
         target.assert_untouched(framing).await;
     }
 }
@@ -365,15 +367,19 @@ async fn what_is_unusual_and_clear_is_answered_once() {
 #[tokio::test]
 async fn what_follows_a_wish_for_another_protocol_is_not_carried_out() {
     let target = Target::start().await;
-    for (head, status) in [
+    let requests = [
         ("CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\n", 404),
         ("CONNECT /posts HTTP/1.1\r\nHost: x\r\n\r\n", 405),
         ("GET /posts HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 200),
         ("GET /posts HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n", 200),
-    ] {
-        target.assert_refused(head, (head.to_owned() + &target.delete).as_bytes(), status).await;
-        target.assert_untouched(head).await;
-    }
+    ];
+    let all = requests.map(|(head, status)| {
+        let bytes = head.to_owned() + &target.delete;
+        let target = &target;
+        async move { target.assert_refused(head, bytes.as_bytes(), status).await }
+    });
+    futures_util::future::join_all(all).await;
+    target.assert_untouched("what followed").await;
 }
 
 /// Who says that this is the last request has said it: nothing else is carried out (RFC 9112 §9.6). Of HTTP/1.0 every one
@@ -465,7 +471,7 @@ async fn a_thousand_requests_that_are_sent_at_once_are_each_answered_in_order() 
 #[tokio::test]
 async fn a_body_whose_extensions_or_trailers_never_end_is_not_waited_for() {
     let target = Target::start().await;
-    for begin in ["5;a=", "0\r\nX: "] {
+    let send = async |begin: &str| {
         let mut stream = TcpStream::connect(target.api.address).await.unwrap();
         stream.write_all((target.post("Transfer-Encoding: chunked\r\n") + begin).as_bytes()).await.unwrap();
         let (mut reader, mut writer) = stream.into_split();
@@ -476,6 +482,7 @@ async fn a_body_whose_extensions_or_trailers_never_end_is_not_waited_for() {
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.starts_with("HTTP/1.1 408"), "{begin}: {answer}");
         write.await.unwrap();
-    }
+    };
+    futures_util::future::join(send("5;a="), send("0\r\nX: ")).await;
     target.assert_untouched("endless").await;
 }

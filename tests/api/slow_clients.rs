@@ -39,7 +39,7 @@ async fn drip(stream: &mut TcpStream, bytes: &[u8]) {
 async fn a_head_that_comes_byte_by_byte_or_stops_ends_in_a_408() {
     let api = start(|config| config.head_timeout = IN_A_SECOND);
     let head = "GET /posts HTTP/1.1\r\nHost: blog.example\r\nX-Long: ".to_owned() + &"x".repeat(100);
-    for (count, is_dripping) in [(0, false), (30, false), (head.len(), true)] {
+    let send = async |count: usize, is_dripping: bool| {
         let mut stream = TcpStream::connect(api.address).await.unwrap();
         let begun = Instant::now();
         if is_dripping {
@@ -50,7 +50,9 @@ async fn a_head_that_comes_byte_by_byte_or_stops_ends_in_a_408() {
         let (answer, _) = until_the_end(&mut stream).await;
         assert!(begun.elapsed() < 12 * IN_A_SECOND, "{count}: {:?}", begun.elapsed());
         assert!(answer.starts_with("HTTP/1.1 408") || is_dripping, "{count}: {answer}");
-    }
+    };
+    let all = [(0, false), (30, false), (head.len(), true)].map(|(count, is_dripping)| send(count, is_dripping));
+    futures_util::future::join_all(all).await;
 }
 
 /// The framework has no time for any head but the first: who had one answer could keep the connection with half a head.
@@ -60,13 +62,14 @@ async fn a_further_head_is_not_waited_for_either() {
         config.head_timeout = Duration::from_millis(500);
         config.keep_alive = IN_A_SECOND;
     });
-    for rest in ["", "G", "GET /posts HTTP/1.1\r\nHost:"] {
+    let send = async |rest: &str| {
         let mut stream = TcpStream::connect(api.address).await.unwrap();
         stream.write_all(format!("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n{rest}").as_bytes()).await.unwrap();
         let (answers, elapsed) = until_the_end(&mut stream).await;
         assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{rest}: {answers}");
         assert!(elapsed > IN_A_SECOND / 2 && elapsed < 10 * IN_A_SECOND, "{rest}: {elapsed:?}");
-    }
+    };
+    futures_util::future::join_all(["", "G", "GET /posts HTTP/1.1\r\nHost:"].map(send)).await;
 }
 
 /// To be at work is no silence, and neither is a body that comes in its time.
@@ -115,8 +118,8 @@ async fn a_slow_body_ends_in_a_408_and_one_that_nobody_reads_in_its_answer() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{method} {path} {framing}: {answer}");
         assert!(status != 408 || answer.contains("/problems/request-timeout"), "{answer}");
     };
-    let sent = requests.into_iter().flat_map(|request| framings.map(|framing| send(request, framing)));
-    futures_util::future::join_all(sent).await;
+    let all = requests.into_iter().flat_map(|request| framings.map(|framing| send(request, framing)));
+    futures_util::future::join_all(all).await;
 }
 
 /// Connects with room for few bytes that have not been read.
