@@ -341,13 +341,11 @@ pub(super) fn establish(url: &DatabaseUrl, timeout: Option<Duration>) -> Result<
 }
 
 fn set_up_session(connection: &mut PgConnection, timeout: Option<Duration>) -> Result<(), ConnectionError> {
-    if let Some(timeout) = timeout {
-        // By a statement and not in the URL's `options`, which poolers refuse.
-        let milliseconds = timeout.as_millis().max(1);
-        connection
-            .batch_execute(&format!("SET statement_timeout = {milliseconds}"))
-            .map_err(ConnectionError::CouldntSetupConfiguration)?;
-    }
+    // By a statement and not in the URL's `options`, which poolers refuse. 0 is no timeout, whatever the role's is.
+    let milliseconds = timeout.map_or(0, |timeout| timeout.as_millis().max(1));
+    connection
+        .batch_execute(&format!("SET statement_timeout = {milliseconds}"))
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
     // A statement would not notice that this process died, and would keep its transaction's locks meanwhile, those of
     // a migration too. Not every system that PostgreSQL runs on can look.
     if let Err(error) = connection.batch_execute("SET client_connection_check_interval = '2s'") {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use diesel::backend::Backend;
+use diesel::connection::SimpleConnection as _;
 use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -63,8 +64,9 @@ pub fn run(url: &DatabaseUrl) -> Result<Vec<String>, PrepareError> {
     }
     match &mut connection {
         DbConnection::Postgres(postgres) if url.has_no_session() => postgres.transaction(|postgres| {
-            // Nothing else is held by who has no session.
-            sql_query(format!("SELECT pg_advisory_xact_lock({LOCK})")).execute(postgres)?;
+            // Nothing else is held by who has no session. The role's timeout is for requests.
+            postgres
+                .batch_execute(&format!("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({LOCK})"))?;
             run_pending(postgres, POSTGRES)
         }),
         DbConnection::Postgres(postgres) => {

@@ -172,6 +172,30 @@ fn on_sqlite_a_migration_may_die_at_any_write() {
     assert!(deaths > 10);
 }
 
+/// What the database grants a request is too little for a migration.
+#[test]
+fn on_postgres_a_migration_may_take_longer_than_a_request() {
+    let Some(history) = history(Postgres) else { return };
+    for parameter in ["", "&pool_mode=transaction"] {
+        let database = TestDatabase::create_empty(Postgres).unwrap();
+        database
+            .execute(
+                "CREATE SCHEMA faults; \
+                 CREATE SEQUENCE faults.statements; \
+                 CREATE FUNCTION faults.take_longer() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
+                     IF nextval('faults.statements') = 5 THEN PERFORM pg_sleep(1.5); END IF; \
+                 END $$; \
+                 CREATE EVENT TRIGGER take_longer ON ddl_command_end EXECUTE FUNCTION faults.take_longer(); \
+                 DO $$ BEGIN \
+                     EXECUTE format('ALTER DATABASE %I SET statement_timeout = 1000', current_database()); \
+                 END $$",
+            )
+            .unwrap();
+        let url = DatabaseUrl::parse(&format!("{}{parameter}", database.address())).unwrap();
+        assert_eq!(migrations::run(&url).unwrap().len(), history.len() - 1, "{parameter}");
+    }
+}
+
 /// What the killed program waited for goes on at the server, and has the lock, until the server looks who is there.
 #[test]
 fn on_postgres_who_is_killed_in_a_long_migration_does_not_hold_up_the_next() {
