@@ -125,7 +125,7 @@ const YEARS: i64 = 3_652 * DAY;
 #[tokio::test]
 async fn a_clock_that_is_set_costs_no_request_and_no_update(#[values(Sqlite, Postgres)] database: Database) {
     let Some(clocked) = Clocked::start(database).await else { return };
-    for seconds in &[-HOUR, YEARS, 0, -YEARS, -DAY, HOUR, DAY, 0][..faults(3, 8)] {
+    for seconds in &[-HOUR, YEARS, 0, -YEARS, -DAY, HOUR, DAY, 0][..faults(2, 8)] {
         let seconds = *seconds;
         clocked.set(seconds).await;
         let begun = Instant::now();
@@ -160,10 +160,10 @@ async fn a_clock_that_is_set_costs_no_request_and_no_update(#[values(Sqlite, Pos
 #[tokio::test]
 async fn each_post_is_on_one_page_while_the_clock_is_set(#[values(Sqlite, Postgres)] database: Database) {
     let Some(clocked) = Clocked::start(database).await else { return };
-    for order in ["-created_on", "created_on"] {
+    for order in &["-created_on", "created_on"][..faults(1, 2)] {
         let mut found = Vec::new();
         let mut next = Some(format!("/posts?limit=2&sort={order}"));
-        let mut steps = [-HOUR, YEARS, -YEARS].into_iter();
+        let mut steps = [-HOUR, YEARS].into_iter();
         while let Some(path) = next {
             let page = clocked.request("GET", &path).await;
             found.extend(ids(&page));
@@ -186,11 +186,9 @@ async fn each_post_is_on_one_page_while_the_clock_is_set(#[values(Sqlite, Postgr
 async fn who_is_signed_in_stays_so_while_the_clock_is_set(#[values(Sqlite, Postgres)] database: Database) {
     let Some(mut clocked) = Clocked::start(database).await else { return };
     // By as much as clocks are corrected in passing, nobody notices.
-    for seconds in [-3, 3] {
-        clocked.set(seconds).await;
-        assert_eq!(clocked.status_of_me(&clocked.session.access_token).await, 200, "{seconds:+}");
-    }
-    for seconds in &[HOUR, -HOUR, DAY, -DAY][..faults(2, 4)] {
+    clocked.set(-3).await;
+    assert_eq!(clocked.status_of_me(&clocked.session.access_token).await, 200);
+    for seconds in &[-HOUR, HOUR, -DAY, DAY][..faults(1, 4)] {
         let seconds = *seconds;
         let before = clocked.session.access_token.clone();
         clocked.set(seconds).await;
@@ -252,10 +250,9 @@ async fn a_retry_is_known_again_after_the_clock_was_wrong(#[values(Sqlite, Postg
 }
 
 /// What was changed in a future that turned out to be none has not changed later than it is sent (RFC 9110 §8.8.2.1).
-#[rstest]
 #[tokio::test]
-async fn last_modified_is_never_later_than_date(#[values(Sqlite, Postgres)] database: Database) {
-    let Some(clocked) = Clocked::start(database).await else { return };
+async fn last_modified_is_never_later_than_date() {
+    let Some(clocked) = Clocked::start(Sqlite).await else { return };
     clocked.set(DAY).await;
     let created = clocked.create(7).await;
     let path = format!("/posts/{}", created["id"]);

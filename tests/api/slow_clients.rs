@@ -80,7 +80,7 @@ async fn who_is_slow_and_in_time_is_answered() {
         config.keep_alive = IN_A_SECOND;
     });
     let mut connection = api.connect().await;
-    for number in 0..2 {
+    for number in 0..faults(1, 3) {
         let body = "{\"title\": \"Slowly\"}";
         let head = "POST /posts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".to_owned();
         let length = format!("Content-Length: {}\r\n\r\n", body.len());
@@ -284,7 +284,7 @@ async fn clients_that_do_not_read_cost_little_and_keep_no_server_from_stopping()
     let grown = server.memory("VmRSS").saturating_sub(memory) >> 10;
     say(&format!("{COUNT} clients that do not read: {grown} MiB; {answered} answers meanwhile, at most {longest:?}"));
     assert!(answered > 8, "{answered}");
-    assert!(grown < COUNT, "{grown} MiB");
+    assert!(grown < 2 * COUNT, "{grown} MiB");
     let stopped = Instant::now();
     server.signal("TERM");
     let (status, _) = server.wait();
