@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::IsTerminal as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -171,7 +172,8 @@ impl Metrics {
     pub async fn keep_up(self) {
         loop {
             tokio::time::sleep(UPKEEP_PERIOD).await;
-            self.recorded.run_upkeep();
+            // Without it the process would grow from then on; a panic's hook has logged it.
+            drop(catch_unwind(AssertUnwindSafe(|| self.recorded.run_upkeep())));
         }
     }
 
