@@ -145,11 +145,13 @@ fn token(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c| !is_tchar(c)).unwrap_or(text.len()))
 }
 
-/// A token or what is within a quoted string, as it is written, and what follows.
+/// A token or what is within a quoted string, as it is written, and what follows. A node without the quotes that it needs
+/// for its colons and brackets is taken, too.
 fn value(text: &str) -> Option<(&str, &str)> {
     let Some(inner) = text.strip_prefix('"') else {
-        let (token, after) = token(text);
-        return (!token.is_empty()).then_some((token, after));
+        let is_node = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:[]".contains(c);
+        let (node, after) = text.split_at(text.find(|c| !is_node(c)).unwrap_or(text.len()));
+        return (!node.is_empty()).then_some((node, after));
     };
     let mut chars = inner.char_indices();
     loop {
@@ -169,7 +171,6 @@ fn quoted_node(text: &str) -> Option<IpAddr> {
 
 /// An address, with a port or in brackets or neither.
 fn node(text: &str) -> Option<IpAddr> {
-    let text = text.trim_matches(BLANKS);
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     bare.unwrap_or(text).parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
 }

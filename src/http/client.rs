@@ -91,7 +91,7 @@ fn outside_quotes(sign: char) -> impl FnMut(char) -> bool {
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     let pairs = element.rsplit(outside_quotes(';')).map(str::trim).filter(|pair| !pair.is_empty());
     let pairs: Vec<_> = pairs.map(|pair| pair.split_once('=')).collect::<Option<_>>()?;
-    if !pairs.iter().all(|(name, value)| is_token(name) && (is_token(value) || is_quoted(value))) {
+    if !pairs.iter().all(|(name, value)| is_token(name) && (is_bare(value) || is_quoted(value))) {
         return None;
     }
     let mut nodes = pairs.iter().filter(|(name, _)| name.eq_ignore_ascii_case("for"));
@@ -101,6 +101,11 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
 
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Whether it is a value without quotes. Some proxies leave them out where a port or an IPv6 address would need them.
+fn is_bare(text: &str) -> bool {
+    is_token(&text.replace([':', '[', ']'], "x"))
 }
 
 fn is_quoted(text: &str) -> bool {
