@@ -1,11 +1,13 @@
 //! From a [`Config`] to a bound, running server that can be drained. Production and tests start it the same way.
 
+mod files;
+mod housekeeping;
+
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::panic::AssertUnwindSafe;
 use std::thread::available_parallelism;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_cors::Cors;
 use actix_web::http::Method;
@@ -21,13 +23,13 @@ use tokio::task::JoinSet;
 use crate::auth::setup::{self, SetupState};
 use crate::auth::{Auth, Site};
 use crate::config::Config;
+use crate::db::Db;
 use crate::db::migrations::PrepareError;
-use crate::db::{Db, Timestamp};
 use crate::http::coding::prefer_gzip;
 use crate::http::conditional::RequireIfMatch;
 use crate::http::connection::Connections;
 use crate::http::cursor::CursorKeys;
-use crate::http::idempotency::{self, FingerprintKeys};
+use crate::http::idempotency::FingerprintKeys;
 use crate::http::json::BodyBudget;
 use crate::http::middleware::{Draining, REQUEST_ID, check_head, observe, vary_by_origin};
 use crate::http::read_after::{POSITION, Positions};
@@ -45,19 +47,6 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// How many connections the system may hold that nobody has taken yet. Linux makes it no more than `net.core.somaxconn`,
 /// and other systems have a bound of their own: so this is large enough to leave the choice to them.
 const BACKLOG: u32 = 4096;
-
-/// The most connections that a worker takes, where there are files for more.
-const CONNECTIONS_MAX: usize = 25_600;
-
-/// How many files a connection takes: its socket, and the handle by which it is watched.
-const FILES_OF_A_CONNECTION: usize = 2;
-
-/// How many files a connection to the database takes: on SQLite its file and the log, and one that is there for a moment.
-const FILES_OF_A_DATABASE_CONNECTION: usize = 3;
-
-/// How many files all else takes, and what a worker has for itself.
-const FILES_OF_THE_SERVER: usize = 64;
-const FILES_OF_A_WORKER: usize = 8;
 
 /// How many threads may wait for the database, all workers' together. There are seldom more than connections.
 const BLOCKING_THREADS: usize = 512;
@@ -136,13 +125,13 @@ impl Server {
         let mut background = JoinSet::new();
         if prepared {
             look_for_users(&db, setup).await;
-            background.spawn(keep_house(auth.clone(), db.clone(), housekeeping_period));
+            background.spawn(housekeeping::keep_house(auth.clone(), db.clone(), housekeeping_period));
         } else {
             let (auth, db) = (auth.clone(), db.clone());
             background.spawn(async move {
                 prepare_in_time(&db).await;
                 look_for_users(&db, setup).await;
-                keep_house(auth, db, housekeeping_period).await;
+                housekeeping::keep_house(auth, db, housekeeping_period).await;
             });
         }
         let closed = db.closed().boxed();
@@ -163,7 +152,7 @@ impl Server {
         let workers = config.workers.or_else(|| available_parallelism().ok()).map_or(2, NonZeroUsize::get);
 
         let database_connections = config.database.pool_size as usize * (1 + config.database.replicas.len());
-        let connections_max = connections_max(workers, database_connections);
+        let connections_max = files::connections_max(workers, database_connections);
 
         let server = HttpServer::new(move || {
             let speaks_cors = !config.cors_origins.is_empty();
@@ -246,86 +235,12 @@ impl Server {
     }
 }
 
-/// How many connections each worker may have: as many as there are files for. Further ones wait in the system until others
-/// end, so that the database never lacks a file.
-fn connections_max(workers: usize, database_connections: usize) -> usize {
-    let files = files_max();
-    let others = FILES_OF_THE_SERVER
-        + workers.saturating_mul(FILES_OF_A_WORKER)
-        + database_connections.saturating_mul(FILES_OF_A_DATABASE_CONNECTION);
-    let left = files.saturating_sub(others).max(files / 2);
-    (left / FILES_OF_A_CONNECTION / workers.max(1)).clamp(1, CONNECTIONS_MAX)
-}
-
-/// How many files, connections among them, may be open at once: all that the system lets this process have. What it gives
-/// at first is often 1,024, for programs that cannot count further.
-#[cfg(target_os = "linux")]
-fn files_max() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(%error, "no more files may be open at once than at first");
-    }
-    let files = getrlimit(Resource::Nofile).current;
-    files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn files_max() -> usize {
-    usize::MAX
-}
-
 /// Looks once the database is ready whether there is anybody who can sign in.
 async fn look_for_users(db: &Db, setup: oneshot::Sender<SetupState>) {
     match setup::look(db).await {
         // Who started the server may not want to know.
         Ok(state) => drop(setup.send(state)),
         Err(problem) => tracing::warn!(cause = problem.cause(), "whether there is a user could not be found out"),
-    }
-}
-
-/// Catches up on what was written past the service, and forgets what has passed, again and again.
-async fn keep_house(auth: Data<Auth>, db: Db, period: Duration) {
-    let mut last = Clock::look();
-    loop {
-        contained(posts::index_missing_posts(&db)).await;
-        tokio::time::sleep(period).await;
-        let now = Clock::look();
-        if now.has_jumped_ahead_since(last) {
-            tracing::warn!("the clock has jumped ahead: nothing is forgotten this time");
-        } else {
-            contained(auth.forget(&db)).await;
-            contained(idempotency::forget(&db)).await;
-        }
-        last = now;
-    }
-}
-
-/// Does what goes on besides requests. Where it panics it fails alone, and is done again when its time comes; the panic's
-/// hook has logged it.
-async fn contained(work: impl Future<Output = ()>) {
-    drop(AssertUnwindSafe(work).catch_unwind().await);
-}
-
-/// A moment by the system's clock, which may be set, and by one that only counts on.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    set: Timestamp,
-    counted: Instant,
-}
-
-impl Clock {
-    /// By how much the two may differ: more than what is corrected in passing, less than anything is kept for.
-    const TOLERANCE: Duration = Duration::from_mins(30);
-
-    fn look() -> Self {
-        Self { set: Timestamp::now(), counted: Instant::now() }
-    }
-
-    /// Whether the time of the system is ahead of what has passed: set by mistake it may be set back before long, and what
-    /// was forgotten meanwhile would be gone.
-    fn has_jumped_ahead_since(self, last: Self) -> bool {
-        self.set > last.set + self.counted.saturating_duration_since(last.counted) + Self::TOLERANCE
     }
 }
 
@@ -414,29 +329,4 @@ fn cors(origins: &[String]) -> Cors {
         return cors.send_wildcard().allow_any_origin();
     }
     origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn work_that_panics_leaves_the_rest_alone() {
-        contained(async { panic!("the panic of this test") }).await;
-        let mut is_done = false;
-        contained(async { is_done = true }).await;
-        assert!(is_done);
-    }
-
-    #[test]
-    fn a_clock_that_is_set_ahead_is_told_from_time_that_passes() {
-        let last = Clock::look();
-        let hour = Duration::from_hours(1);
-        let later = |set: Timestamp, counted: Duration| Clock { set, counted: last.counted + counted };
-        assert!(!later(last.set, Duration::ZERO).has_jumped_ahead_since(last));
-        assert!(!later(last.set + hour, hour).has_jumped_ahead_since(last));
-        assert!(!later(last.set - hour, Duration::ZERO).has_jumped_ahead_since(last));
-        assert!(later(last.set + hour, Duration::ZERO).has_jumped_ahead_since(last));
-        assert!(later(last.set + 100 * hour, hour).has_jumped_ahead_since(last));
-    }
 }
