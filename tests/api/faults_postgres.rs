@@ -392,3 +392,42 @@ async fn a_commit_that_no_standby_confirms_is_never_acknowledged() {
         assert!(!log.contains(cancelled), "{log}");
     }
 }
+
+#[tokio::test]
+async fn who_wrote_reads_it_whatever_becomes_of_the_standby() {
+    let Some(database) = TestDatabase::create_on_a_server_of_its_own() else { return };
+    let standby = Arc::new(database.start_standby());
+    let url = standby.url();
+    let api = Api::start(database, |config| {
+        config.database.pool_size = 16;
+        config.database.replicas = vec![url];
+    });
+    api.create(json!({"title": "A counter", "published": true})).await;
+    let times = faults(2, 30);
+    let outcome = press(&api, async {
+        for _ in 0..times {
+            wait(0..500).await;
+            let late = Arc::clone(&standby);
+            beside(move || late.hold()).await;
+            wait(500..1500).await;
+            let late = Arc::clone(&standby);
+            beside(move || late.resume()).await;
+            wait(0..500).await;
+            let stopped = Arc::clone(&standby);
+            beside(move || stopped.cluster().stop("QUIT")).await;
+            wait(0..1500).await;
+            standby.cluster().start_again();
+            let started = Arc::clone(&standby);
+            beside(move || drop(started.connect())).await;
+            // As long as one that has failed is left alone, and a little more.
+            wait(5000..6000).await;
+        }
+        Vec::new()
+    });
+    let outcome = outcome.await;
+    outcome.assert_sound(&format!("a standby held up and ended {times} times"));
+    for path in READS {
+        outcome.assert_served(path);
+    }
+    outcome.report.assert_only(&[200, 201, 204, 412]);
+}

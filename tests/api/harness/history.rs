@@ -25,6 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use posts_api::db::Position;
 use serde_json::{Value, json};
 
 use super::{Answer, Request, items};
@@ -45,6 +46,8 @@ pub struct History {
     counted: AtomicUsize,
     maybe_counted: AtomicUsize,
     report: Mutex<Report>,
+    /// How far a replica must have come to show all that was acknowledged.
+    position: Mutex<Option<Position>>,
 }
 
 /// One post, which one writer creates, changes and deletes.
@@ -126,7 +129,22 @@ impl History {
             counted: AtomicUsize::new(0),
             maybe_counted: AtomicUsize::new(0),
             report: Mutex::default(),
+            position: Mutex::default(),
         }
+    }
+
+    /// Reads what shows all that was acknowledged.
+    fn read(&self, call: Call<'_>, path: &str) -> Request {
+        let position = *lock(&self.position);
+        let read = call("GET", path);
+        if let Some(position) = position { read.header("Posts-Position", position.to_string()) } else { read }
+    }
+
+    /// Where reads go to replicas, an answer says what they must have come to.
+    fn note_position(&self, answer: &Answer) {
+        let position = answer.header("posts-position").parse().ok();
+        let mut newest = lock(&self.position);
+        *newest = position.max(*newest);
     }
 
     /// Has so many writers write until it is over.
@@ -181,8 +199,11 @@ impl History {
             Err(_) => Outcome::Unknown,
         };
         let mut report = lock(&self.report);
-        match outcome {
-            Outcome::Acknowledged(_) => report.acknowledged += 1,
+        match &outcome {
+            Outcome::Acknowledged(answer) => {
+                self.note_position(answer);
+                report.acknowledged += 1;
+            }
             Outcome::Refused => report.refused += 1,
             Outcome::Unknown => report.unknown += 1,
         }
@@ -196,7 +217,7 @@ impl History {
 
     /// Reads what was just acknowledged: no answer is older than its request.
     async fn look(&self, post: &Post, call: Call<'_>) {
-        let Ok(answer) = call("GET", &post.path).attempt().await else { return };
+        let Ok(answer) = self.read(call, &post.path).attempt().await else { return };
         if !matches!(answer.status, 200 | 404) {
             return self.note(answer.status);
         }
@@ -209,7 +230,7 @@ impl History {
 
     /// Counts the shared post up by one, unless somebody else does so at the same time.
     async fn count(&self, call: Call<'_>) {
-        let Ok(read) = call("GET", &self.counter).attempt().await else { return };
+        let Ok(read) = self.read(call, &self.counter).attempt().await else { return };
         if read.status != 200 {
             return self.note(read.status);
         }
@@ -260,7 +281,7 @@ impl History {
 
     /// Its content is how often it was counted, and so is its version.
     async fn judge_counter(&self, call: Call<'_>) {
-        let stored = answered(|| call("GET", &self.counter)).await;
+        let stored = answered(|| self.read(call, &self.counter)).await;
         let least = self.counted.load(Ordering::Relaxed);
         let most = least + self.maybe_counted.load(Ordering::Relaxed);
         let told = format!("counted {least} to {most} times, and there is {stored:?}");
@@ -283,7 +304,7 @@ impl History {
         let mut stored = Vec::new();
         let mut path = first.clone();
         loop {
-            let page = answered(|| call("GET", &path)).await;
+            let page = answered(|| self.read(call, &path)).await;
             stored.extend(items(&page));
             let Some(cursor) = page.json()["next_cursor"].as_str().map(str::to_owned) else { return stored };
             path = format!("{first}&cursor={cursor}");
@@ -298,6 +319,7 @@ impl History {
         let Some(write) = post.unknown.take() else { return };
         let request = || post.request(&write, &self.name, call).expect("it was sent before");
         let answer = answered(request).await;
+        self.note_position(&answer);
         match (&write, answer.status) {
             (Write::Create, 201) | (Write::Change(_), 200) => post.acknowledge(&write, &answer),
             // It had been carried out; what is there is looked at afterwards.
