@@ -61,29 +61,6 @@ async fn behind_one_that_has_waited_for_long_nobody_has_to_wait(#[values(by_id, 
     assert!((200..300).contains(&send(&api).await.unwrap().status), "and then the queue moves");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn searches_that_take_long_hold_up_nothing_else() {
-    let Some(database) = TestDatabase::create(Postgres) else { return };
-    let api = Api::start(database, |config| config.database.pool_size = 16);
-    api.create(json!({"title": "A lantern", "published": true})).await;
-    let mut holder = api.database.connect();
-    holder.batch_execute("BEGIN; LOCK TABLE posts_search IN ACCESS EXCLUSIVE MODE").unwrap();
-
-    let searches: Vec<_> =
-        (0..300).map(|number| tokio::spawn(api.get(&format!("/posts?q=lantern+{number}")).into_future())).collect();
-    let refused = || async { searches.iter().any(JoinHandle::is_finished) };
-    eventually("no further search may wait", refused).await;
-    for path in ["/posts/1", "/posts", "/auth/me", "/health/ready"] {
-        assert_eq!(api.get(path).await.status, 200, "{path}");
-    }
-    let waiting = searches.iter().filter(|search| !search.is_finished()).count();
-    assert!(waiting > 200, "they go on waiting: {waiting}");
-    holder.batch_execute("COMMIT").unwrap();
-    for search in searches {
-        assert!([200, 503].contains(&search.await.unwrap().status));
-    }
-}
-
 #[tokio::test]
 async fn a_post_that_there_is_no_room_for_is_refused_before_anything_else() {
     let Some(database) = TestDatabase::create(Postgres) else { return };
