@@ -59,7 +59,7 @@ fn assert_snapshot(name: &str, answer: &Answer) {
 async fn no_more_than_a_hundred_unknown_fields_are_named() {
     let api = start!(Sqlite);
     for path in ["/auth/login", "/posts"] {
-        let mut body: serde_json::Map<_, _> = (0..10_000).map(|number| (number.to_string(), json!(0))).collect();
+        let mut body: serde_json::Map<_, _> = (0..5_000).map(|number| (number.to_string(), json!(0))).collect();
         body.insert("title".to_owned(), json!(7));
         let problem = api.post(path, &body).await.problem("validation-failed");
         let faults = problem["errors"].as_array().unwrap();
