@@ -149,7 +149,8 @@ fn press_on(options: &Options, database: &str, url: &str) -> Vec<String> {
 fn press_with(options: &Options, program: &Program, kind: &Kind) -> String {
     let (address, requests) = (program.address(), &kind.requests);
     let turn = Duration::from_secs(options.seconds);
-    let saturate = |connections| Client::Own.run(address, requests, connections, turn);
+    let client = if kind.is_quick { Client::choose(false) } else { Client::Own };
+    let saturate = |connections| client.run(address, requests, connections, turn);
     let most = PEAKS.map(|connections| saturate(connections).rate).into_iter().fold(0.0, f64::max);
     let beside = || press(address, &gets(options.posts, ""), BESIDE, 16, turn);
     let quiet = beside();
