@@ -148,10 +148,10 @@ async fn a_full_disk_costs_nothing_but_the_writes_that_it_refuses() {
             for path in ["/posts?limit=5", "/posts?q=counter", "/auth/me", "/health/ready"] {
                 assert_eq!(call("GET", path).await.status, 200, "{path}");
             }
-            // To sign in is to begin a session, for which there may be just room enough.
+            // To sign in is to begin a session, for which there may be just room enough; one beside it may have had none.
             let credentials = json!({"email": author.email, "password": PASSWORD});
             let login = server.request("POST", "/auth/login").json(&credentials).await;
-            assert!([200, 507].contains(&login.status), "{login:?}");
+            assert!([200, 503, 507].contains(&login.status), "{login:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
 
             std::fs::remove_file(server.disk().join("filler")).unwrap();
