@@ -42,7 +42,7 @@ use clap::Parser as _;
 use databases::{Postgres, create_sqlite};
 use load::Client;
 use pace::{Pressed, press};
-use program::{Program, create_author, credentials, memory_mebibytes};
+use program::{Program, create_author, create_user, credentials, memory_mebibytes};
 use requests::{get, gets, post, posts};
 
 /// How many times what it can do.
@@ -53,6 +53,9 @@ const CONNECTIONS: usize = 1500;
 
 /// With how many connections the most is looked for.
 const PEAKS: [usize; 3] = [32, 128, 256];
+
+/// How many sign in. Those of one user are one after the other.
+const USERS: usize = 20;
 
 /// How many posts a second somebody reads beside it.
 const BESIDE: f64 = 200.0;
@@ -120,6 +123,11 @@ fn main() {
 
 fn press_on(options: &Options, database: &str, url: &str) -> Vec<String> {
     create_author(url);
+    let users: Vec<_> = (0..USERS).map(|number| format!("user-{number}@example.org")).collect();
+    for email in &users {
+        create_user(url, email);
+    }
+    let sign_ins = users.iter().map(|email| post("/auth/login", "", &credentials(email).to_string())).collect();
     let program = Program::start(url);
     let kinds = [
         Kind { name: "GET by id", requests: gets(options.posts, ""), is_quick: true },
@@ -132,7 +140,7 @@ fn press_on(options: &Options, database: &str, url: &str) -> Vec<String> {
             is_quick: false,
         },
         Kind { name: "POST", requests: posts(&program), is_quick: false },
-        Kind { name: "sign-in", requests: vec![post("/auth/login", "", &credentials().to_string())], is_quick: false },
+        Kind { name: "sign-in", requests: sign_ins, is_quick: false },
     ];
     let wanted = kinds.iter().filter(|kind| kind.name.contains(&options.only));
     wanted

@@ -47,7 +47,7 @@ impl Program {
 
     /// A token of the user that [`create_author`] made, fresh: one lasts for fifteen minutes.
     pub(crate) fn sign_in(&self) -> String {
-        let answer = Client::new().post(self.0.url("/auth/login")).json(&credentials()).send().unwrap();
+        let answer = Client::new().post(self.0.url("/auth/login")).json(&credentials(EMAIL)).send().unwrap();
         let tokens: Value = answer.json().unwrap();
         tokens["access_token"].as_str().expect("the sign-in succeeds").to_owned()
     }
@@ -63,14 +63,19 @@ const EMAIL: &str = "bench@example.org";
 const PASSWORD: &str = "four words nobody expects";
 
 /// What the user that [`create_author`] made signs in with.
-pub(crate) fn credentials() -> Value {
-    json!({"email": EMAIL, "password": PASSWORD})
+pub(crate) fn credentials(email: &str) -> Value {
+    json!({"email": email, "password": PASSWORD})
+}
+
+/// Makes the user who writes the posts.
+pub(crate) fn create_author(database_url: &str) {
+    create_user(database_url, EMAIL);
 }
 
 /// Makes a user who may write posts.
-pub(crate) fn create_author(database_url: &str) {
+pub(crate) fn create_user(database_url: &str, email: &str) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_posts"))
-        .args(["user", "create", "--email", EMAIL, "--role", "author", "--password-stdin"])
+        .args(["user", "create", "--email", email, "--role", "author", "--password-stdin"])
         .args(["--database-url", database_url])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
