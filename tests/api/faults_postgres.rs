@@ -403,6 +403,8 @@ async fn who_wrote_reads_it_whatever_becomes_of_the_standby() {
         config.database.replicas = vec![url];
     });
     api.create(json!({"title": "A counter", "published": true})).await;
+    // The readers do not say what they must see.
+    eventually("the standby has it", || async { api.get("/posts/1").await.status == 200 }).await;
     let times = faults(2, 30);
     let outcome = press(&api, async {
         for _ in 0..times {
