@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{Connector, PooledConnection};
 use super::intake::Waiting;
-use super::queue::PATIENCE;
+use super::queue::has_room;
 use super::{DbConnection, Error};
 
 /// How many callers may wait for each connection. At a millisecond a query that is a wait of some tens of
@@ -187,8 +187,7 @@ impl Line {
 
 impl Places {
     fn has_room(&self, max: usize) -> bool {
-        let is_moving = |(_, since): (&u64, &Instant)| since.elapsed() < PATIENCE;
-        self.since.len() < max && self.since.first_key_value().is_none_or(is_moving)
+        has_room(self.since.len(), max, self.since.values().next().copied(), Instant::now())
     }
 }
 

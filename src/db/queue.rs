@@ -8,7 +8,12 @@ use super::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Where the first in a queue has waited for so long, nobody else is let in: who came now would wait as long at least, and
 /// is better told at once, while it can still try elsewhere. A queue that is long and moves is none of that.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether one more may wait at this moment, where so many do and the first has done so since then.
+pub(super) fn has_room(waiting: usize, max: usize, first: Option<Instant>, now: Instant) -> bool {
+    waiting < max && first.is_none_or(|since| now.saturating_duration_since(since) < PATIENCE)
+}
 
 /// A bounded queue between tasks, which put something in and never block, and threads, which wait for it.
 pub(super) struct Queue<T> {
@@ -114,7 +119,6 @@ impl<T> Queue<T> {
 
 impl<T> State<T> {
     fn has_room(&self, capacity: usize, now: Instant) -> bool {
-        let is_moving = |first: &Queued<T>| now.saturating_duration_since(first.since) < PATIENCE;
-        self.waiting.len() < capacity && self.waiting.front().is_none_or(is_moving)
+        has_room(self.waiting.len(), capacity, self.waiting.front().map(|first| first.since), now)
     }
 }
