@@ -12,7 +12,8 @@ use serde_json::json;
 
 use crate::connections::{ReadOnly, terminate};
 use crate::harness::{
-    Answer, Api, Cut, History, Postgres, Proxy, Report, Request, TestDatabase, Token, Traffic, eventually, faults, say,
+    Answer, Api, Cut, History, Postgres, Proxy, Report, Request, Standby, TestDatabase, Token, Traffic, eventually,
+    faults, say,
 };
 
 const WRITERS: usize = 12;
@@ -406,21 +407,21 @@ async fn who_wrote_reads_it_whatever_becomes_of_the_standby() {
     // The readers do not say what they must see.
     eventually("the standby has it", || async { api.get("/posts/1").await.status == 200 }).await;
     let times = faults(2, 30);
+    let with_it = |work: fn(&Standby)| {
+        let standby = Arc::clone(&standby);
+        beside(move || work(&standby))
+    };
     let outcome = press(&api, async {
         for _ in 0..times {
             wait(0..500).await;
-            let late = Arc::clone(&standby);
-            beside(move || late.hold()).await;
+            with_it(Standby::hold).await;
             wait(500..1500).await;
-            let late = Arc::clone(&standby);
-            beside(move || late.resume()).await;
+            with_it(Standby::resume).await;
             wait(0..500).await;
-            let stopped = Arc::clone(&standby);
-            beside(move || stopped.cluster().stop("QUIT")).await;
+            with_it(|standby| standby.cluster().stop("QUIT")).await;
             wait(0..1500).await;
             standby.cluster().start_again();
-            let started = Arc::clone(&standby);
-            beside(move || drop(started.connect())).await;
+            with_it(|standby| drop(standby.connect())).await;
             // As long as one that has failed is left alone, and a little more.
             wait(5000..6000).await;
         }

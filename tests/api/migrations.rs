@@ -172,21 +172,30 @@ fn on_sqlite_a_migration_may_die_at_any_write() {
     assert!(deaths > 10);
 }
 
+/// Lets the fifth statement that changes the schema take so many seconds.
+fn hold_up_the_fifth_statement(database: &TestDatabase, seconds: &str) {
+    database
+        .execute(&format!(
+            "CREATE SCHEMA faults; \
+             CREATE SEQUENCE faults.statements; \
+             CREATE FUNCTION faults.take_long() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
+                 IF nextval('faults.statements') = 5 THEN PERFORM pg_sleep({seconds}); END IF; \
+             END $$; \
+             CREATE EVENT TRIGGER take_long ON ddl_command_end EXECUTE FUNCTION faults.take_long()"
+        ))
+        .unwrap();
+}
+
 /// What the database grants a request is too little for a migration.
 #[test]
 fn on_postgres_a_migration_may_take_longer_than_a_request() {
     let Some(history) = history(Postgres) else { return };
     for parameter in ["", "&pool_mode=transaction"] {
         let database = TestDatabase::create_empty(Postgres).unwrap();
+        hold_up_the_fifth_statement(&database, "1.5");
         database
             .execute(
-                "CREATE SCHEMA faults; \
-                 CREATE SEQUENCE faults.statements; \
-                 CREATE FUNCTION faults.take_longer() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
-                     IF nextval('faults.statements') = 5 THEN PERFORM pg_sleep(1.5); END IF; \
-                 END $$; \
-                 CREATE EVENT TRIGGER take_longer ON ddl_command_end EXECUTE FUNCTION faults.take_longer(); \
-                 DO $$ BEGIN \
+                "DO $$ BEGIN \
                      EXECUTE format('ALTER DATABASE %I SET statement_timeout = 1000', current_database()); \
                  END $$",
             )
@@ -201,16 +210,7 @@ fn on_postgres_a_migration_may_take_longer_than_a_request() {
 fn on_postgres_who_is_killed_in_a_long_migration_does_not_hold_up_the_next() {
     let Some(history) = history(Postgres) else { return };
     let database = TestDatabase::create_empty(Postgres).unwrap();
-    database
-        .execute(
-            "CREATE SCHEMA faults; \
-             CREATE SEQUENCE faults.statements; \
-             CREATE FUNCTION faults.take_long() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
-                 IF nextval('faults.statements') = 5 THEN PERFORM pg_sleep(60); END IF; \
-             END $$; \
-             CREATE EVENT TRIGGER take_long ON ddl_command_end EXECUTE FUNCTION faults.take_long()",
-        )
-        .unwrap();
+    hold_up_the_fifth_statement(&database, "60");
     let killed = Program::on(&database, &["migrate"]).after("{ (sleep 1; kill -KILL $$) & }").output();
     assert_eq!(killed.status.code(), None, "{killed:?}");
     let begun = Instant::now();
