@@ -340,6 +340,15 @@ pub(super) fn establish(url: &DatabaseUrl, timeout: Option<Duration>) -> Result<
     }
 }
 
+/// Has SQLite put its log into the database's file and take it away, once all connections are closed. The last one does so
+/// as it closes, but of several that close at the same moment each takes another for one that stays.
+pub(super) fn settle(url: &DatabaseUrl) -> Result<(), ConnectionError> {
+    match url {
+        DatabaseUrl::Sqlite(path) if path.exists() => establish(url, None).map(drop),
+        _ => Ok(()),
+    }
+}
+
 fn set_up_session(connection: &mut PgConnection, timeout: Option<Duration>) -> Result<(), ConnectionError> {
     // By a statement and not in the URL's `options`, which poolers refuse. 0 is no timeout, whatever the role's is.
     let milliseconds = timeout.map_or(0, |timeout| timeout.as_millis().max(1));

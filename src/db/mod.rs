@@ -126,8 +126,14 @@ impl Db {
     /// Resolves once every connection is closed: when all handles and lanes are gone, and their threads have done what they
     /// were at. SQLite then has put its log into the database's file, and taken it away.
     pub fn closed(&self) -> impl Future<Output = ()> + use<> {
-        let in_use = Arc::clone(&self.in_use);
-        async move { in_use.closed().await }
+        let (in_use, options) = (Arc::clone(&self.in_use), Arc::clone(&self.options));
+        async move {
+            in_use.closed().await;
+            let settled = tokio::task::spawn_blocking(move || connection::settle(&options.url)).await;
+            if let Ok(Err(error)) = settled {
+                tracing::warn!(%error, "the database's log could not be put into its file, and stays beside it");
+            }
+        }
     }
 
     /// Which database this is.
