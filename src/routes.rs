@@ -10,11 +10,11 @@ use crate::{api_keys, auth, meta, posts, users};
 /// Registers the map.
 pub fn configure(app: &mut ServiceConfig) {
     // Those that depend on who is calling.
-    let api = |path| Endpoint::api(path).behind(auth::authenticate);
+    let api = |path| Endpoint::api(path).for_callers(auth::authenticate);
     // Those that bring their own proof: a token that has expired is no reason to refuse to replace it.
     let stranger = |path| Endpoint::api(path).for_strangers();
     // Whether there is room comes before who is calling: under a flood, to look that up is most of the work.
-    let posts = Endpoint::api("/posts").behind(posts::admit).behind(auth::authenticate);
+    let posts = Endpoint::api("/posts").behind(posts::admit).for_callers(auth::authenticate);
     app.service(posts.on(Method::GET, posts::list_posts).on(Method::POST, posts::create_post))
         .service(
             api("/posts/{id}")
@@ -34,10 +34,15 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(api("/api-keys/{id}").on(Method::DELETE, api_keys::delete_api_key))
         .service(api("/auth/me").on(Method::GET, auth::me))
         .service(api("/auth/password").on(Method::PUT, auth::change_password))
-        .service(stranger("/auth/login").on(Method::POST, auth::login))
+        .service(stranger("/auth/login").behind(auth::admit).on(Method::POST, auth::login))
         .service(stranger("/auth/refresh").on(Method::POST, auth::refresh))
         .service(stranger("/auth/logout").on(Method::POST, auth::logout))
-        .service(stranger("/auth/session").on(Method::POST, auth::begin_session).on(Method::DELETE, auth::end_session))
+        .service(
+            stranger("/auth/session")
+                .behind(auth::admit)
+                .on(Method::POST, auth::begin_session)
+                .on(Method::DELETE, auth::end_session),
+        )
         .service(stranger("/auth/session/refresh").on(Method::POST, auth::refresh_session))
         .service(stranger("/auth/setup").on(Method::GET, auth::setup_status).on(Method::POST, auth::set_up))
         .service(Endpoint::api("/.well-known/jwks.json").on(Method::GET, auth::jwks))

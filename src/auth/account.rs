@@ -165,6 +165,16 @@ pub(super) fn find_for_update(connection: &mut DbConnection, id: i64) -> QueryRe
     }
 }
 
+/// Finds an account that nobody changes until the transaction ends, this one neither: others may find it so, too.
+pub(super) fn find_for_share(connection: &mut DbConnection, id: i64) -> QueryResult<Option<Account>> {
+    let with_id = users::table.find(id).select(ACCOUNT);
+    match connection {
+        DbConnection::Postgres(postgres) => with_id.for_share().first(postgres).optional(),
+        // The transaction has held the write lock since its begin.
+        DbConnection::Sqlite(sqlite) => with_id.first(sqlite).optional(),
+    }
+}
+
 /// Keeps others from changing a user, and from what begins with this, until the transaction ends.
 pub fn lock(connection: &mut DbConnection, id: i64) -> QueryResult<()> {
     find_for_update(connection, id).map(drop)

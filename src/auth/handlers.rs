@@ -11,6 +11,7 @@ use super::audit::Origin;
 use super::browser::{self, SameOrigin};
 use super::caller::{Reader, invalid_token, unauthorized};
 use super::limits::Attempt;
+use super::password::Place;
 use super::session::{self, Refreshed};
 use super::wire::{AccessToken, Grant, Login, Me, NewPassword, PublicKeys, RefreshToken, Setup, SetupStatus, Tokens};
 use super::{Auth, Role, password, secret, setup};
@@ -220,7 +221,7 @@ pub async fn change_password(
         }
     })?;
     db.write(move |connection| {
-        find_unchanged(connection, &found.account)?.ok_or_else(invalid_token)?;
+        unchanged(&found.account, account::find_for_update(connection, id)?).ok_or_else(invalid_token)?;
         account::set_password(connection, id, &hash)?;
         account::touch(connection, id)?;
         Ok::<_, Problem>(())
@@ -313,13 +314,14 @@ async fn sign_in(request: &HttpRequest, auth: &Auth, db: &Db, body: Value) -> Re
     let origin = Origin::of(request);
     let attempt = auth.limits.sign_in(&account::email_key(&email), client::address(request));
     attempt.check().inspect_err(|_| origin.warn("sign-in refused", None))?;
+    let place = auth.passwords.place()?;
     let found = db.read(move |connection| Ok::<_, Problem>(account::find_credentials_by_email(connection, &email)?));
     let found = found.await?;
 
     let user = found.as_ref().map(|found| found.account.id);
     let found = found.filter(|found| !found.account.disabled);
     let stored = found.as_ref().map(|found| found.password_hash.clone());
-    let rehashed = check_password(auth, attempt, password, stored).await;
+    let rehashed = check_password(place, attempt, password, stored).await;
     let rehashed = rehashed.inspect_err(|problem| {
         if is_refusal(problem) {
             origin.warn("sign-in failed", user);
@@ -327,7 +329,9 @@ async fn sign_in(request: &HttpRequest, auth: &Auth, db: &Db, body: Value) -> Re
     })?;
     let found = found.ok_or_else(wrong_password)?.account;
     let begun = begin(auth, db, move |connection| {
-        let account = find_unchanged(connection, &found)?;
+        // Who signs in does not wait for others that do so as the same user.
+        let lock = if rehashed.is_some() { account::find_for_update } else { account::find_for_share };
+        let account = unchanged(&found, lock(connection, found.id)?);
         if let (Some(account), Some(hash)) = (&account, rehashed) {
             account::rehash_password(connection, account.id, &hash)?;
         }
@@ -380,7 +384,7 @@ async fn sign_out(request: &HttpRequest, db: &Db, tokens: Vec<SecretString>) -> 
 
 /// Checks a password, on the lane of the passwords. Its hash, where it should be kept in another way from now on.
 async fn check_password(
-    auth: &Auth,
+    place: Place,
     attempt: Attempt,
     password: SecretString,
     stored: Option<String>,
@@ -395,14 +399,12 @@ async fn check_password(
         };
         if password::is_outdated(&stored) { password::hash(&password).map(Some) } else { Ok(None) }
     };
-    auth.passwords.run(check).await
+    place.run(check).await
 }
 
-/// The account as it is until the transaction ends. `None` where it is gone or disabled, or has a new password since
-/// it was found.
-fn find_unchanged(connection: &mut DbConnection, found: &Account) -> Result<Option<Account>, Problem> {
-    let current = account::find_for_update(connection, found.id)?;
-    Ok(current.filter(|current| !current.disabled && current.token_generation == found.token_generation))
+/// The account as it is now. `None` where it is gone or disabled, or has a new password since it was found.
+fn unchanged(found: &Account, current: Option<Account>) -> Option<Account> {
+    current.filter(|current| !current.disabled && current.token_generation == found.token_generation)
 }
 
 /// Begins a session for the account that `who` finds, if it finds one, in one transaction. Its id, and what its user

@@ -25,6 +25,11 @@ pub use keys::{InvalidKey, SigningKey, SigningKeys};
 pub use role::Role;
 pub use wire::*;
 
+use actix_web::HttpRequest;
+use actix_web::http::Method;
+use actix_web::web::Data;
+use futures_util::future::LocalBoxFuture;
+
 use crate::db::{Batcher, Db, Lane};
 use crate::http::problem::Problem;
 use account::{Account, Key};
@@ -92,4 +97,13 @@ impl Auth {
             Err(problem) => tracing::warn!(cause = problem.cause(), "sessions that are over could not be forgotten"),
         }
     }
+}
+
+/// Refuses a sign-in that there is no room for at this moment, before its body is read and its user is looked up.
+#[must_use]
+pub fn admit(request: HttpRequest) -> LocalBoxFuture<'static, Result<(), Problem>> {
+    Box::pin(async move {
+        let auth = request.app_data::<Data<Auth>>().filter(|_| request.method() == Method::POST);
+        auth.map_or(Ok(()), |auth| auth.passwords.admit())
+    })
 }

@@ -4,7 +4,7 @@
 //! priority with a bounded queue before them. A flood of sign-ins then waits for itself, and not the readers for it.
 
 use std::fmt;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::phc::PasswordHash;
@@ -12,7 +12,7 @@ use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use metrics::gauge;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use zxcvbn::{Score, zxcvbn};
 
 use crate::http::problem::{Code, Problem};
@@ -95,18 +95,33 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads that work on passwords. They end when the last handle is dropped.
 #[derive(Clone)]
-pub struct PasswordLane(SyncSender<Job>);
+pub struct PasswordLane {
+    jobs: Sender<Job>,
+    room: Arc<Semaphore>,
+}
 
 impl PasswordLane {
     /// Starts the threads.
     pub fn start() -> std::io::Result<Self> {
-        let (jobs, queue) = sync_channel(WAITING_MAX);
+        let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..THREADS {
             let queue = Arc::clone(&queue);
             std::thread::Builder::new().name("password".to_owned()).spawn(move || work_off(&queue))?;
         }
-        Ok(Self(jobs))
+        Ok(Self { jobs, room: Arc::new(Semaphore::new(WAITING_MAX)) })
+    }
+
+    /// Refuses where there is no room for one more at this moment.
+    pub fn admit(&self) -> Result<(), Problem> {
+        if self.room.available_permits() > 0 { Ok(()) } else { Err(no_room()) }
+    }
+
+    /// A place among those that wait, for who has something else to do first. Fails with a 503 where there is none.
+    pub fn place(&self) -> Result<Place, Problem> {
+        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| no_room())?;
+        gauge!("posts_passwords_waiting").increment(1);
+        Ok(Place { jobs: self.jobs.clone(), _room: room })
     }
 
     /// Runs work that takes a core for a while. Fails with a 503 where too much of it waits.
@@ -114,21 +129,43 @@ impl PasswordLane {
         &self,
         work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
+        self.place()?.run(work).await
+    }
+}
+
+fn no_room() -> Problem {
+    Problem::new(Code::Unavailable, "Too many sign in at this moment. Try again.")
+}
+
+/// A place among those that wait for the threads.
+pub struct Place {
+    jobs: Sender<Job>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// Runs work when its turn comes, and not where nobody waits for it any more.
+    pub async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
         let (answer, answered) = oneshot::channel();
+        let jobs = self.jobs.clone();
         let job: Job = Box::new(move || {
-            gauge!("posts_passwords_waiting").decrement(1);
-            // Who asked may be gone.
-            let _ = answer.send(work());
-        });
-        gauge!("posts_passwords_waiting").increment(1);
-        self.0.try_send(job).map_err(|error| {
-            gauge!("posts_passwords_waiting").decrement(1);
-            match error {
-                TrySendError::Full(_) => Problem::new(Code::Unavailable, "Too many sign in at this moment. Try again."),
-                TrySendError::Disconnected(_) => Problem::internal(&error),
+            drop(self);
+            if !answer.is_closed() {
+                // Who asked may be gone by now.
+                let _ = answer.send(work());
             }
-        })?;
+        });
+        jobs.send(job).map_err(|ended| Problem::internal(&ended))?;
         answered.await.map_err(|panicked| Problem::internal(&panicked))?
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        gauge!("posts_passwords_waiting").decrement(1);
     }
 }
 

@@ -36,6 +36,7 @@ pub struct Endpoint {
     methods: Vec<Method>,
     media_type: Option<&'static str>,
     gates: Vec<Gate>,
+    is_for_callers: bool,
 }
 
 impl Endpoint {
@@ -51,13 +52,20 @@ impl Endpoint {
 
     /// A path for whoever comes: a page, a script, a text.
     pub fn page(path: &str) -> Self {
-        Self { resource: web::resource(path), methods: Vec::new(), media_type: None, gates: Vec::new() }
+        let resource = web::resource(path);
+        Self { resource, methods: Vec::new(), media_type: None, gates: Vec::new(), is_for_callers: false }
     }
 
     /// Sends every request through a gate first, after those that it was put behind before.
     pub fn behind(mut self, gate: Gate) -> Self {
         self.gates.push(gate);
         self
+    }
+
+    /// The same with a gate that finds out who is calling: what comes back depends on the credentials, also where there
+    /// were none.
+    pub fn for_callers(self, gate: Gate) -> Self {
+        Self { is_for_callers: true, ..self.behind(gate) }
     }
 
     /// Reads no more of a body than a stranger needs to send.
@@ -93,19 +101,21 @@ impl HttpServiceFactory for Endpoint {
             let answer = other_methods(&request, &allow, patches);
             async { answer }
         };
-        let (gates, media_type): (Rc<[Gate]>, _) = (self.gates.into(), self.media_type);
+        let (gates, is_for_callers): (Rc<[Gate]>, _) = (self.gates.into(), self.is_for_callers);
+        let media_type = self.media_type;
         self.resource
             .default_service(web::to(others))
-            .wrap(from_fn(move |request, next| pass(Rc::clone(&gates), request, next)))
+            .wrap(from_fn(move |request, next| pass(Rc::clone(&gates), is_for_callers, request, next)))
             .wrap(from_fn(move |request, next| require_acceptance(media_type, request, next)))
             .wrap(from_fn(contain_panics))
             .register(config);
     }
 }
 
-/// Lets through what the gates let through. What comes back depends on the credentials, also where there were none.
+/// Lets through what the gates let through.
 async fn pass(
     gates: Rc<[Gate]>,
+    is_for_callers: bool,
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse, Error> {
@@ -126,7 +136,9 @@ async fn pass(
             request.into_response(problem.error_response())
         }
     };
-    add_vary(response.headers_mut(), "Authorization");
+    if is_for_callers {
+        add_vary(response.headers_mut(), "Authorization");
+    }
     Ok(response)
 }
 

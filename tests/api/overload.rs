@@ -6,8 +6,9 @@ use diesel::connection::SimpleConnection as _;
 use rstest::rstest;
 use serde_json::json;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-use crate::harness::{Answer, Api, Postgres, Sqlite, TestDatabase, eventually};
+use crate::harness::{Answer, Api, Database, PASSWORD, Postgres, Sqlite, TestDatabase, eventually, start};
 
 /// Sends such a request.
 type Send = fn(&Api) -> JoinHandle<Answer>;
@@ -80,6 +81,45 @@ async fn a_post_that_there_is_no_room_for_is_refused_before_anything_else() {
         assert!([201, 503].contains(&answer.await.unwrap().status));
     }
     assert_eq!(api.request("POST", "/posts").bearing("wrong").await.status, 401);
+}
+
+/// A password is worked on for a while, by few at once: a flood of sign-ins waits there.
+#[rstest]
+#[tokio::test]
+async fn a_sign_in_that_there_is_no_room_for_is_refused_before_anything_else(
+    #[values("/auth/login", "/auth/session")] path: &'static str,
+    #[values(Sqlite, Postgres)] database: Database,
+) {
+    let api = start!(database);
+    let credentials = json!({"email": api.user("author").email, "password": PASSWORD});
+    let sign_in = || tokio::spawn(api.post("/auth/login", &credentials).anonymous().into_future());
+    let mut sent = Vec::new();
+    let mut is_refused = false;
+    // By the time that this one comes, another may have had its turn.
+    for _ in 0..5 {
+        let mut last = 0;
+        while last != 503 {
+            assert!(sent.len() < 1000, "none is refused");
+            sent.push(sign_in());
+            tokio::task::yield_now().await;
+            if let Some(done) = sent.iter().position(JoinHandle::is_finished) {
+                last = sent.swap_remove(done).await.unwrap().status;
+            }
+        }
+        let mut connection = api.connect().await;
+        connection.send(format!("POST {path} HTTP/1.1\r\nHost: posts\r\nContent-Length: 60000\r\n\r\n")).await;
+        if let Ok(answer) = timeout(Duration::from_secs(1), connection.answer("POST", path)).await {
+            assert_eq!(answer.status, 503);
+            assert!(answer.text().contains("Too many sign in"), "{answer:?}");
+            is_refused = true;
+            break;
+        }
+    }
+    assert!(is_refused, "it is not refused before its body has come");
+
+    sent.iter().for_each(JoinHandle::abort);
+    let is_let_in = || async { api.post("/auth/login", &credentials).anonymous().await.status == 200 };
+    eventually("there is room again", is_let_in).await;
 }
 
 #[tokio::test]

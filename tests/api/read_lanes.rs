@@ -37,14 +37,6 @@ impl Test {
         connection.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).unwrap();
         connection
     }
-
-    /// How many of the server's sessions wait for a lock.
-    fn held_up(&self) -> usize {
-        self.api.database.count(
-            "pg_stat_activity",
-            "application_name = 'posts' AND wait_event_type = 'Lock' AND datname = current_database()",
-        )
-    }
 }
 
 /// Sends what holds up both threads of the lane, one after the other: two at once might go along with each other.
@@ -52,7 +44,7 @@ async fn hold_up(test: &Test, requests: [Request; 2]) -> Vec<JoinHandle<Answer>>
     let mut sent = Vec::new();
     for request in requests {
         sent.push(send(request));
-        eventually("a thread is held up", || async { test.held_up() == sent.len() }).await;
+        eventually("a thread is held up", || async { test.api.database.held_up() == sent.len() }).await;
     }
     sent
 }
@@ -121,7 +113,7 @@ async fn who_goes_away_is_missed_by_nobody() {
         connection.send(format!("GET /posts?q=lantern+{number} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
         gone.push(connection);
     }
-    eventually("both threads are held up", || async { test.held_up() == 2 }).await;
+    eventually("both threads are held up", || async { test.api.database.held_up() == 2 }).await;
     let stays: Vec<_> = (0..10).map(|_| send(test.api.get("/posts?q=lantern"))).collect();
     drop(gone);
     drop(lock);
@@ -134,7 +126,7 @@ async fn a_slow_search_holds_up_searches_alone() {
     let Some(test) = Test::start().await else { return };
     let lock = test.lock("posts_search");
     let sent: Vec<_> = (0..40).map(|number| send(test.api.get(&format!("/posts?q=lantern+{number}")))).collect();
-    eventually("both threads are held up", || async { test.held_up() == 2 }).await;
+    eventually("both threads are held up", || async { test.api.database.held_up() == 2 }).await;
     for _ in 0..5 {
         for path in ["/posts/1", "/posts?limit=5", "/posts?author=Ada", "/users", "/auth/me", "/health/ready"] {
             let answer = tokio::time::timeout(Duration::from_secs(5), test.api.get(path).into_future()).await;

@@ -2,11 +2,14 @@
 
 use argon2::password_hash::PasswordHasher as _;
 use argon2::{Algorithm, Argon2, Params, Version};
+use diesel::connection::SimpleConnection as _;
 use futures_util::future::join_all;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api, Database, PASSWORD, Postgres, Request, Session, Sqlite, TestDatabase, User, start};
+use crate::harness::{
+    Answer, Api, Database, PASSWORD, Postgres, Request, Session, Sqlite, TestDatabase, User, eventually, start,
+};
 use crate::tokens::assert_is_refusal;
 
 const NEW_PASSWORD: &str = "nine green umbrellas under a bridge";
@@ -293,6 +296,22 @@ async fn who_is_right_is_let_in_however_many_sign_in_at_once(#[values(Sqlite, Po
     for answer in answers {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn who_signs_in_waits_for_who_changes_the_user_and_not_for_who_signs_in_as_well() {
+    let api = start!(Postgres);
+    let user = api.user("author");
+    let mut other = api.database.connect();
+    other.batch_execute("BEGIN; SELECT 1 FROM users FOR SHARE").unwrap();
+    assert_eq!(api.login(&user.email, PASSWORD).await.status, 200);
+    other.batch_execute("COMMIT; BEGIN; UPDATE users SET disabled = TRUE").unwrap();
+
+    let login = api.post("/auth/login", json!({"email": user.email, "password": PASSWORD})).anonymous();
+    let login = tokio::spawn(login.into_future());
+    eventually("it waits", || async { api.database.held_up() == 1 }).await;
+    other.batch_execute("COMMIT").unwrap();
+    assert_failed(&login.await.unwrap());
 }
 
 #[rstest]

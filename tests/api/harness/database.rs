@@ -275,6 +275,14 @@ impl TestDatabase {
         count[0].parse().unwrap()
     }
 
+    /// How many of the server's sessions wait for a lock, on PostgreSQL.
+    pub fn held_up(&self) -> usize {
+        self.count(
+            "pg_stat_activity",
+            "application_name = 'posts' AND wait_event_type = 'Lock' AND datname = current_database()",
+        )
+    }
+
     /// All that a table holds, as text; bytes in hexadecimal.
     pub fn dump(&self, table: &str) -> String {
         let row = match &*self.place {
