@@ -1,8 +1,8 @@
 //! What comes of more than the service can do: `cargo bench --bench overload`.
 //!
-//! Of each kind of request it finds how many are answered at most, and then offers four times as many, at the clients' own
-//! pace; reads that it could not offer so many of come from four times as many connections. `-- --help` shows the options;
-//! with `--write` the report goes into `docs/reliability.md`.
+//! Of each kind of request it finds how many are answered at most, and offers four times as many, at the clients' own pace.
+//! What is answered quicker than a client could send four times as many is asked for with more and more connections.
+//! `-- --help` shows the options; with `--write` the report goes into `docs/reliability.md`.
 
 #![expect(
     clippy::expect_used,
@@ -40,7 +40,7 @@ use std::time::Duration;
 use clap::Parser as _;
 
 use databases::{Postgres, create_sqlite};
-use load::Client;
+use load::{Client, Outcome};
 use pace::{Pressed, press};
 use program::{Program, create_author, create_user, credentials, memory_mebibytes};
 use requests::{get, gets, post, posts};
@@ -52,9 +52,19 @@ const TIMES: usize = 4;
 const CONNECTIONS: usize = 1500;
 
 /// With how many connections the most is looked for.
-const PEAKS: [usize; 3] = [32, 128, 256];
+const SEARCHED: [usize; 4] = [16, 32, 128, 256];
 
-/// How many sign in. Those of one user are one after the other.
+/// What counts as the most, of the most: where few connections come so near to it, more only wait.
+const NEARLY: f64 = 0.95;
+
+/// How many connections more than the most is asked for with, of what is answered quicker than a client could send four
+/// times as many.
+const MANY: [usize; 3] = [128, 512, 1024];
+
+/// How often each is done, the most and more than that in turn. The middle one counts.
+const ROUNDS: usize = 3;
+
+/// How many sign in.
 const USERS: usize = 20;
 
 /// How many posts a second somebody reads beside it.
@@ -88,7 +98,7 @@ struct Options {
 struct Kind {
     name: &'static str,
     requests: Vec<String>,
-    /// Whether so many are answered that their client could not send four times as many.
+    /// Whether so many are answered that no client could send four times as many.
     is_quick: bool,
 }
 
@@ -96,7 +106,8 @@ fn main() {
     let options = Options::parse();
     let mut rows = Vec::new();
     if let Some(postgres) = Postgres::find(options.database_url.as_deref()) {
-        rows.extend(press_on(&options, "PostgreSQL", &postgres.create("posts_overload", options.posts)));
+        let url = postgres.create("posts_overload", options.posts);
+        rows.extend(press_on(&options, "PostgreSQL", &url));
     }
     // Beside what is built, which is on a disk: in memory, a commit would cost nothing.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -105,10 +116,10 @@ fn main() {
     rows.extend(press_on(&options, "SQLite", &format!("sqlite:{}", path.display())));
 
     let report = format!(
-        "{}, {}; {} posts, {} s each, a release build.\n\n\
-         | requests | the most a second | offered | answered, of the most | refused | refused after (p50, p99) | failed otherwise \
+        "{}, {}; {} posts, {ROUNDS} rounds of {} s, a release build.\n\n\
+         | requests | the most a second | at how many connections | offered | answered, of the most | refused | refused after (p50, p99) | failed otherwise \
          | memory before, and at most | a post beside it (p99): before, meanwhile |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n{}\n",
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n{}\n",
         chrono::Utc::now().format("%-d %B %Y"),
         machine::describe(),
         options.posts,
@@ -142,70 +153,147 @@ fn press_on(options: &Options, database: &str, url: &str) -> Vec<String> {
         Kind { name: "POST", requests: posts(&program), is_quick: false },
         Kind { name: "sign-in", requests: sign_ins, is_quick: false },
     ];
-    let wanted = kinds.iter().filter(|kind| kind.name.contains(&options.only));
-    wanted
-        .map(|kind| {
-            let row = press_with(options, &program, kind);
-            let row = format!("| {database}, {}{row}", kind.name);
+    let mut rows = Vec::new();
+    for kind in kinds.iter().filter(|kind| kind.name.contains(&options.only)) {
+        let service = Service { options, program: &program, kind };
+        let connections = service.find_enough();
+        let offers = if kind.is_quick { MANY.map(Offer::Connections).to_vec() } else { vec![Offer::Rate(of(TIMES))] };
+        for offer in offers {
+            let row = format!("| {database}, {} | {}", kind.name, service.press(connections, offer));
             println!("{row}");
-            row
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+/// More than the service can do.
+#[derive(Clone, Copy)]
+enum Offer {
+    /// From so many connections, each of which sends when it is answered.
+    Connections(usize),
+    /// So many times what it can do, whether it is answered or not.
+    Rate(f64),
+}
+
+/// A running service, and what it is asked for.
+struct Service<'a> {
+    options: &'a Options,
+    program: &'a Program,
+    kind: &'a Kind,
+}
+
+impl Service<'_> {
+    fn turn(&self) -> Duration {
+        Duration::from_secs(self.options.seconds)
+    }
+
+    /// A turn of so many connections, each of which sends when it is answered: how many are answered a second as they
+    /// should be, and how many are not, in all.
+    fn saturate(&self, connections: usize) -> (f64, usize) {
+        let client = if self.kind.is_quick { Client::choose(false) } else { Client::Own };
+        let Outcome { requests, rate, failures, .. } =
+            client.run(self.program.address(), &self.kind.requests, connections, self.turn());
+        (rate * (1.0 - of(failures) / requests), failures)
+    }
+
+    /// A turn of somebody who reads posts by their ids.
+    fn read_beside(&self) -> Vec<Duration> {
+        press(self.program.address(), &gets(self.options.posts, ""), BESIDE, 16, self.turn()).served
+    }
+
+    fn memory(&self) -> f64 {
+        memory_mebibytes(self.program.process(), "VmRSS")
+    }
+
+    /// With how many connections, at least, about the most is answered.
+    fn find_enough(&self) -> usize {
+        let rates = SEARCHED.map(|connections| self.saturate(connections).0);
+        let most = rates.into_iter().fold(0.0, f64::max);
+        let enough = rates.iter().position(|rate| *rate >= NEARLY * most).expect("one of them is the most");
+        SEARCHED[enough]
+    }
+
+    /// Finds the most that is answered with so many connections, offers more, and says what came of it.
+    fn press(&self, connections: usize, offer: Offer) -> String {
+        let quiet = self.read_beside();
+        let memory = self.memory();
+        let (mut most, mut rounds) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            most.push(self.saturate(connections).0);
+            rounds.push(self.press_once(offer, most[most.len() - 1]));
+        }
+        let shares = rounds.iter().zip(&most).map(|(round, most)| 100.0 * round.answered / most).collect();
+        let refused = sorted(rounds.iter().flat_map(|round| round.refused.clone()).collect());
+        let beside = sorted(rounds.iter().flat_map(|round| round.beside.clone()).collect());
+        let highest = rounds.iter().map(|round| round.memory).fold(memory, f64::max);
+        let offered = match offer {
+            Offer::Connections(connections) => format!("{connections} connections"),
+            Offer::Rate(_) => format!("{:.1} times that", middle(rounds.iter().map(|round| round.times).collect())),
+        };
+        format!(
+            "{:.0} | {connections} | {offered} | {:.0} % | {} | {:.1} ms, {:.1} ms | {} | {memory:.0} MiB, {highest:.0} MiB \
+             | {:.1} ms, {:.1} ms |",
+            middle(most),
+            middle(shares),
+            refused.len(),
+            milliseconds(&refused, 50),
+            milliseconds(&refused, 99),
+            rounds.iter().map(|round| round.failures).sum::<usize>(),
+            milliseconds(&sorted(quiet), 99),
+            milliseconds(&beside, 99),
+        )
+    }
+
+    fn press_once(&self, offer: Offer, most: f64) -> Round {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let pressed = scope.spawn(|| match offer {
+                Offer::Connections(connections) => {
+                    let (answered, failures) = self.saturate(connections);
+                    Round { answered, failures, ..Round::default() }
+                }
+                Offer::Rate(times) => {
+                    let (address, requests) = (self.program.address(), &self.kind.requests);
+                    let pressed = press(address, requests, most * times, CONNECTIONS, self.turn());
+                    let Pressed { served, refused, failures } = pressed;
+                    let times = self.rate(served.len() + refused.len() + failures) / most;
+                    Round { answered: self.rate(served.len()), times, refused, failures, ..Round::default() }
+                }
+            });
+            let beside = scope.spawn(|| self.read_beside());
+            let highest = scope.spawn(|| {
+                let mut highest = 0.0_f64;
+                while !over.load(Ordering::Relaxed) {
+                    highest = highest.max(self.memory());
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                highest
+            });
+            let (pressed, beside) = (pressed.join().unwrap(), beside.join().unwrap());
+            over.store(true, Ordering::Relaxed);
+            Round { beside, memory: highest.join().unwrap(), ..pressed }
         })
-        .collect()
+    }
+
+    fn rate(&self, count: usize) -> f64 {
+        of(count) / self.turn().as_secs_f64()
+    }
 }
 
-/// Finds the most that is answered, offers more, and says what came of it.
-fn press_with(options: &Options, program: &Program, kind: &Kind) -> String {
-    let (address, requests) = (program.address(), &kind.requests);
-    let turn = Duration::from_secs(options.seconds);
-    let client = if kind.is_quick { Client::choose(false) } else { Client::Own };
-    let saturate = |connections| client.run(address, requests, connections, turn);
-    let most = PEAKS.map(|connections| saturate(connections).rate).into_iter().fold(0.0, f64::max);
-    let beside = || press(address, &gets(options.posts, ""), BESIDE, 16, turn);
-    let quiet = beside();
-
-    let memory = || memory_mebibytes(program.process(), "VmRSS");
-    let (before, over) = (memory(), AtomicBool::new(false));
-    let (pressed, beside, highest) = std::thread::scope(|scope| {
-        let pressed = scope.spawn(|| {
-            if kind.is_quick {
-                let outcome = saturate(TIMES * PEAKS[2]);
-                return (outcome.rate, Pressed { failures: outcome.failures, ..Pressed::default() });
-            }
-            let pressed = press(address, requests, most * of(TIMES), CONNECTIONS, turn);
-            (rate(pressed.served.len(), turn), pressed)
-        });
-        let beside = scope.spawn(beside);
-        let highest = scope.spawn(|| {
-            let mut highest = before;
-            while !over.load(Ordering::Relaxed) {
-                highest = highest.max(memory());
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            highest
-        });
-        let (pressed, beside) = (pressed.join().unwrap(), beside.join().unwrap());
-        over.store(true, Ordering::Relaxed);
-        (pressed, beside, highest.join().unwrap())
-    });
-    let (answered, Pressed { served, refused, failures }) = pressed;
-    let offered = if kind.is_quick {
-        format!("{} connections", TIMES * PEAKS[2])
-    } else {
-        format!("{:.1} times that", rate(served.len() + refused.len() + failures, turn) / most)
-    };
-    format!(
-        " | {most:.0} | {offered} | {:.0} % | {} | {:.1} ms, {:.1} ms | {failures} | {before:.0} MiB, {highest:.0} MiB | {:.1} ms, {:.1} ms |",
-        100.0 * answered / most,
-        refused.len(),
-        milliseconds(&refused, 50),
-        milliseconds(&refused, 99),
-        milliseconds(&quiet.served, 99),
-        milliseconds(&beside.served, 99),
-    )
-}
-
-fn rate(count: usize, turn: Duration) -> f64 {
-    of(count) / turn.as_secs_f64()
+/// What came of a turn in which more was offered.
+#[derive(Default)]
+struct Round {
+    /// A second.
+    answered: f64,
+    /// How many times the most were answered, refused or failed.
+    times: f64,
+    refused: Vec<Duration>,
+    failures: usize,
+    /// How long each read beside it took.
+    beside: Vec<Duration>,
+    /// The most, in mebibytes.
+    memory: f64,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53")]
@@ -216,4 +304,14 @@ fn of(count: usize) -> f64 {
 /// A percentile of times that are sorted.
 fn milliseconds(times: &[Duration], percent: usize) -> f64 {
     times.get(times.len() * percent / 100).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
+
+fn sorted(mut times: Vec<Duration>) -> Vec<Duration> {
+    times.sort_unstable();
+    times
+}
+
+fn middle(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
