@@ -22,7 +22,7 @@ pub fn holds(data: &[u8]) {
     let request = TestRequest::default().peer_addr(SocketAddr::new(peer, 4711)).app_data(Data::new(trusted));
     let request = with_headers(request, headers).to_http_request();
 
-    let found = client::address(&request).unwrap();
+    let (peer, found) = (peer.to_canonical(), client::address(&request).unwrap());
     if !is_ours(&networks, peer) {
         assert_eq!(found, peer, "a stranger was believed");
         return;
@@ -172,5 +172,6 @@ fn quoted_node(text: &str) -> Option<IpAddr> {
 /// An address, with a port or in brackets or neither.
 fn node(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    bare.unwrap_or(text).parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
+    let address = bare.unwrap_or(text).parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()));
+    address.map(|address: IpAddr| address.to_canonical())
 }

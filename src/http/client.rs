@@ -13,10 +13,13 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(pub Vec<IpNet>);
 
-/// The address of the client, for the log. `None` where the connection has no address.
+/// The address of the client, for the log and the limits. `None` where the connection has no address.
+///
+/// Who comes by IPv4 has an IPv4 address, also where the server listens on IPv6 and it is mapped into that (RFC 4291
+/// §2.5.5.2).
 #[must_use]
 pub fn address(request: &HttpRequest) -> Option<IpAddr> {
-    let peer = request.peer_addr()?.ip();
+    let peer = request.peer_addr()?.ip().to_canonical();
     let trusted = request.app_data::<Data<TrustedProxies>>();
     Some(trusted.map_or(peer, |trusted| trusted.client(peer, request.headers())))
 }
@@ -122,8 +125,9 @@ fn is_quoted(text: &str) -> bool {
 /// An address with or without a port, in quotes and brackets or without them.
 fn node(text: &str) -> Option<IpAddr> {
     let text = within(text, '"', '"').unwrap_or(text);
-    let address = within(text, '[', ']').unwrap_or(text).parse().ok();
-    address.or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
+    let address: Option<IpAddr> = within(text, '[', ']').unwrap_or(text).parse().ok();
+    let address = address.or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()));
+    address.map(|address| address.to_canonical())
 }
 
 fn within(text: &str, begin: char, end: char) -> Option<&str> {

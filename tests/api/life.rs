@@ -214,6 +214,27 @@ async fn a_server_that_has_stopped_leaves_one_file() {
     }
 }
 
+/// To a server that listens on IPv6 it has another address, `::ffff:127.0.0.1`.
+#[tokio::test]
+async fn a_proxy_that_comes_by_ipv4_is_known_to_a_server_on_both() {
+    if std::net::TcpListener::bind("[::]:0").is_err() {
+        return;
+    }
+    let server = Program::new(&["--trusted-proxy", "127.0.0.1", "--log-format", "json"]).serve_on("[::]:0");
+    let mut proxy = Connection::open(([127, 0, 0, 1], server.address.port()).into()).await;
+    for forwarded in ["", "X-Forwarded-For: 198.51.100.7\r\n", "X-Forwarded-For: ::ffff:198.51.100.8\r\n"] {
+        proxy.send(format!("GET /posts HTTP/1.1\r\nHost: posts\r\n{forwarded}\r\n")).await;
+        assert_eq!(proxy.answer("GET", "/posts").await.status, 200);
+    }
+    drop(proxy);
+    server.signal("TERM");
+    let (_, log) = server.wait();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let clients: Vec<_> =
+        lines.filter(|line| line["message"] == "request").map(|line| line["client"].clone()).collect();
+    assert_eq!(clients, ["127.0.0.1", "198.51.100.7", "198.51.100.8"]);
+}
+
 #[tokio::test]
 async fn a_head_that_does_not_arrive_is_not_waited_for() {
     let server = Program::new(&["--head-timeout", "0.3"]).serve();
