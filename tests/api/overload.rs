@@ -95,8 +95,8 @@ async fn a_sign_in_that_there_is_no_room_for_is_refused_before_anything_else(
     let sign_in = || tokio::spawn(api.post("/auth/login", &credentials).anonymous().into_future());
     let mut sent = Vec::new();
     let mut is_refused = false;
-    // By the time that this one comes, another may have had its turn.
-    for _ in 0..5 {
+    // By the time that this one comes, another may have had its turn, and there is room.
+    for _ in 0..10 {
         let mut last = 0;
         while last != 503 {
             assert!(sent.len() < 1000, "none is refused");
@@ -108,10 +108,9 @@ async fn a_sign_in_that_there_is_no_room_for_is_refused_before_anything_else(
         }
         let mut connection = api.connect().await;
         connection.send(format!("POST {path} HTTP/1.1\r\nHost: posts\r\nContent-Length: 60000\r\n\r\n")).await;
-        if let Ok(answer) = timeout(Duration::from_secs(1), connection.answer("POST", path)).await {
-            assert_eq!(answer.status, 503);
-            assert!(answer.text().contains("Too many sign in"), "{answer:?}");
-            is_refused = true;
+        let answer = timeout(Duration::from_secs(1), connection.answer("POST", path)).await;
+        is_refused = answer.is_ok_and(|answer| answer.status == 503 && answer.text().contains("Too many sign in"));
+        if is_refused {
             break;
         }
     }
