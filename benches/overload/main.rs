@@ -158,22 +158,27 @@ fn press_on(options: &Options, database: &str, url: &str) -> Vec<String> {
     for kind in kinds.iter().filter(|kind| kind.name.contains(&options.only)) {
         let service = Service { options, program: &program, kind };
         let connections = service.find_enough();
-        let offers = if kind.is_quick { MANY.map(Offer::Connections).to_vec() } else { vec![Offer::Rate(of(TIMES))] };
-        for offer in offers {
-            let row = format!("| {database}, {} | {}", kind.name, service.press(connections, offer));
+        let mut press = |more: &dyn Fn(f64) -> Offer| {
+            let row = format!("| {database}, {} | {}", kind.name, service.press(connections, more));
             println!("{row}");
             rows.push(row);
+        };
+        if kind.is_quick {
+            for many in MANY {
+                press(&|_| Offer::Connections(many));
+            }
+        } else {
+            press(&|most| Offer::Rate(of(TIMES) * most));
         }
     }
     rows
 }
 
-/// More than the service can do.
-#[derive(Clone, Copy)]
+/// What is asked for in a turn.
 enum Offer {
     /// From so many connections, each of which sends when it is answered.
     Connections(usize),
-    /// So many times what it can do, whether it is answered or not.
+    /// So many a second, whether they are answered or not.
     Rate(f64),
 }
 
@@ -215,28 +220,30 @@ impl Service<'_> {
         SEARCHED[enough]
     }
 
-    /// Finds the most that is answered with so many connections, offers more, and says what came of it.
-    fn press(&self, connections: usize, offer: Offer) -> String {
+    /// Finds the most that is answered with so many connections, offers more than that, and says what came of it.
+    fn press(&self, connections: usize, more: &dyn Fn(f64) -> Offer) -> String {
         let memory = self.memory();
         let (mut most, mut rounds) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            let enough = self.press_once(Offer::Connections(connections), 0.0);
-            rounds.push(self.press_once(offer, enough.answered));
+            let enough = self.press_once(&Offer::Connections(connections));
+            rounds.push(self.press_once(&more(enough.answered)));
             most.push(enough);
         }
-        let shares = rounds.iter().zip(&most).map(|(round, most)| 100.0 * round.answered / most.answered).collect();
+        let of_the_most = |figure: fn(&Round) -> f64| {
+            middle(rounds.iter().zip(&most).map(|(round, most)| figure(round) / most.answered).collect())
+        };
         let refused = sorted(rounds.iter().flat_map(|round| round.refused.clone()).collect());
         let beside = |rounds: &[Round]| sorted(rounds.iter().flat_map(|round| round.beside.clone()).collect());
         let highest = rounds.iter().map(|round| round.memory).fold(memory, f64::max);
-        let offered = match offer {
+        let offered = match more(0.0) {
             Offer::Connections(connections) => format!("{connections} connections"),
-            Offer::Rate(_) => format!("{:.1} times that", middle(rounds.iter().map(|round| round.times).collect())),
+            Offer::Rate(_) => format!("{:.1} times that", of_the_most(|round| round.offered)),
         };
         format!(
             "{:.0} | {connections} | {offered} | {:.0} % | {} | {:.1} ms, {:.1} ms | {} | {memory:.0} MiB, {highest:.0} MiB \
              | {:.1} ms, {:.1} ms |",
             middle(most.iter().map(|round| round.answered).collect()),
-            middle(shares),
+            100.0 * of_the_most(|round| round.answered),
             refused.len(),
             milliseconds(&refused, 50),
             milliseconds(&refused, 99),
@@ -247,20 +254,20 @@ impl Service<'_> {
     }
 
     /// A turn, and what comes of it and of who reads beside it.
-    fn press_once(&self, offer: Offer, most: f64) -> Round {
+    fn press_once(&self, offer: &Offer) -> Round {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let pressed = scope.spawn(|| match offer {
+            let pressed = scope.spawn(|| match *offer {
                 Offer::Connections(connections) => {
                     let (answered, failures) = self.saturate(connections);
                     Round { answered, failures, ..Round::default() }
                 }
-                Offer::Rate(times) => {
+                Offer::Rate(rate) => {
                     let (address, requests) = (self.program.address(), &self.kind.requests);
-                    let pressed = press(address, requests, most * times, CONNECTIONS, self.turn());
-                    let Pressed { served, refused, failures } = pressed;
-                    let times = self.rate(served.len() + refused.len() + failures) / most;
-                    Round { answered: self.rate(served.len()), times, refused, failures, ..Round::default() }
+                    let Pressed { served, refused, failures } =
+                        press(address, requests, rate, CONNECTIONS, self.turn());
+                    let offered = self.rate(served.len() + refused.len() + failures);
+                    Round { answered: self.rate(served.len()), offered, refused, failures, ..Round::default() }
                 }
             });
             let beside = scope.spawn(|| self.read_beside());
@@ -288,8 +295,8 @@ impl Service<'_> {
 struct Round {
     /// A second.
     answered: f64,
-    /// How many times the most were answered, refused or failed.
-    times: f64,
+    /// How many were answered, refused or failed a second, of what was offered by a rate.
+    offered: f64,
     refused: Vec<Duration>,
     failures: usize,
     /// How long each read beside it took.
