@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::hash::Hash;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -21,13 +21,8 @@ use super::intake::{Asked, Batches, Intake, Lane, guarded};
 use super::queue::Queued;
 
 /// Answers requests for what is found by a key, many with one query. Dropped, it ends its threads.
-pub struct Batcher<K, V> {
-    intake: Intake<Request<K, V>>,
-}
-
-struct Request<K, V> {
-    key: K,
-    answer: Answer<V>,
+pub struct Batcher<K: Clone + Eq + Hash, V> {
+    intake: Intake<ByKey<K, V>>,
 }
 
 /// What a query found.
@@ -38,7 +33,14 @@ type Answered<V> = Result<Option<V>, Error>;
 type Answer<V> = oneshot::Sender<Answered<V>>;
 
 /// What one query asks for, and who waits for it.
-type Batch<K, V> = HashMap<K, Vec<Answer<V>>>;
+type Batch<K, V> = Vec<(K, Vec<Answer<V>>)>;
+
+/// The keys that are waited for, each once and in the order in which they were first asked for, and who waits for them.
+struct ByKey<K, V> {
+    keys: VecDeque<(Instant, K)>,
+    askers: HashMap<K, Vec<Answer<V>>>,
+    len: usize,
+}
 
 impl<K, V> Batcher<K, V>
 where
@@ -61,81 +63,76 @@ where
     }
 
     /// Puts the key into the queue.
-    fn ask(&self, key: K) -> Result<Asked<Request<K, V>, Answered<V>>, Error> {
-        self.intake.ask(|answer| Request { key, answer })
+    fn ask(&self, key: K) -> Result<Asked<ByKey<K, V>, Answered<V>>, Error> {
+        self.intake.ask(|answer| (key, answer))
     }
 }
 
-impl<K, V> std::fmt::Debug for Batcher<K, V> {
+impl<K: Clone + Eq + Hash, V> std::fmt::Debug for Batcher<K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Batcher").field("intake", &self.intake).finish_non_exhaustive()
     }
 }
 
+impl<K: Clone + Eq + Hash, V> ByKey<K, V> {
+    /// The first keys, no more than so many, with everybody who waits for one of them.
+    fn take(&mut self, max: usize) -> Batch<K, V> {
+        let Self { keys, askers, len } = self;
+        let first = keys.drain(..max.min(keys.len()));
+        let batch: Batch<K, V> = first.filter_map(|(_, key)| askers.remove_entry(&key)).collect();
+        *len -= batch.iter().map(|(_, answers)| answers.len()).sum::<usize>();
+        batch
+    }
+}
+
+impl<K, V> Default for ByKey<K, V> {
+    fn default() -> Self {
+        Self { keys: VecDeque::new(), askers: HashMap::new(), len: 0 }
+    }
+}
+
+impl<K: Clone + Eq + Hash, V> Queued for ByKey<K, V> {
+    type Item = (K, Answer<V>);
+
+    fn add(&mut self, (key, answer): Self::Item, since: Instant) {
+        self.len += 1;
+        match self.askers.entry(key) {
+            Entry::Occupied(mut same) => same.get_mut().push(answer),
+            Entry::Vacant(other) => {
+                self.keys.push_back((since, other.key().clone()));
+                other.insert(vec![answer]);
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn first(&self) -> Option<Instant> {
+        self.keys.front().map(|&(since, _)| since)
+    }
+}
+
 /// What a thread does: one query after the other, until the lane is to end.
-fn serve<K, V>(batches: &Batches<Request<K, V>>, batch_max: usize, query: &impl Fn(&[K]) -> Found<K, V>)
+fn serve<K, V>(batches: &Batches<ByKey<K, V>>, batch_max: usize, query: &impl Fn(&[K]) -> Found<K, V>)
 where
     K: Clone + Eq + Hash,
     V: Clone,
 {
-    while let Some(taken) = batches.take(|waiting| pick(waiting, batch_max)) {
-        let batch = match taken {
-            Taken::All(requests) => group(requests),
-            Taken::Some(batch) => batch,
-        };
+    while let Some(mut batch) = batches.take(|waiting| waiting.take(batch_max)) {
+        // Who no longer waits is left out.
+        batch.retain_mut(|(_, answers)| {
+            answers.retain(|answer| !answer.is_closed());
+            !answers.is_empty()
+        });
         if batch.is_empty() {
             continue;
         }
-        let keys: Vec<K> = batch.keys().cloned().collect();
+        let keys: Vec<K> = batch.iter().map(|(key, _)| key.clone()).collect();
         batches.count(keys.len());
         answer(batch, guarded(|| query(&keys)));
     }
-}
-
-/// What was taken from the queue under its lock.
-enum Taken<K, V> {
-    All(VecDeque<Queued<Request<K, V>>>),
-    Some(Batch<K, V>),
-}
-
-/// Takes all that waits where that can be no more than one query asks for. Else the first keys, with everybody who waits
-/// for one of them.
-fn pick<K: Eq + Hash, V>(waiting: &mut VecDeque<Queued<Request<K, V>>>, batch_max: usize) -> Taken<K, V> {
-    if waiting.len() <= batch_max {
-        return Taken::All(std::mem::take(waiting));
-    }
-    let mut batch = Batch::new();
-    let mut left = VecDeque::with_capacity(waiting.len());
-    for Queued { since, item } in waiting.drain(..) {
-        if let Some(item) = join(&mut batch, item, batch_max) {
-            left.push_back(Queued { since, item });
-        }
-    }
-    *waiting = left;
-    Taken::Some(batch)
-}
-
-fn group<K: Eq + Hash, V>(requests: VecDeque<Queued<Request<K, V>>>) -> Batch<K, V> {
-    let mut batch = Batch::with_capacity(requests.len());
-    for Queued { item, .. } in requests {
-        join(&mut batch, item, usize::MAX);
-    }
-    batch
-}
-
-/// Adds a request to a batch, or gives it back where that is full. Who no longer waits is left out.
-fn join<K: Eq + Hash, V>(batch: &mut Batch<K, V>, request: Request<K, V>, max: usize) -> Option<Request<K, V>> {
-    let Request { key, answer } = request;
-    if answer.is_closed() {
-        return None;
-    }
-    let is_full = batch.len() >= max;
-    match batch.entry(key) {
-        Entry::Occupied(mut same) => same.get_mut().push(answer),
-        Entry::Vacant(other) if is_full => return Some(Request { key: other.into_key(), answer }),
-        Entry::Vacant(new) => drop(new.insert(vec![answer])),
-    }
-    None
 }
 
 /// Gives everybody what was found. Who has gone meanwhile gets nothing, which is no fault.
@@ -150,7 +147,7 @@ fn answer<K: Eq + Hash, V: Clone>(batch: Batch<K, V>, found: Found<K, V>) {
             }
         }
         Err(error) => {
-            for answer in batch.into_values().flatten() {
+            for answer in batch.into_iter().flat_map(|(_, answers)| answers) {
                 drop(answer.send(Err(error.clone())));
             }
         }

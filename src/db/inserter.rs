@@ -8,7 +8,6 @@
 //! **No caller fails for another's row.** A statement that the server refuses has done nothing, so each of its rows is
 //! created once more, alone. A statement whose outcome nobody knows, since the connection was lost, is never repeated.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::intake::{Batches, Intake, Lane, guarded};
 use super::pool::Pool;
-use super::queue::Queued;
+use super::queue::InOrder;
 use super::{Db, DbConnection, Error};
 
 /// A batch that has so many bytes takes in no more.
@@ -30,7 +29,7 @@ pub struct Inserter<N, R>(Way<N, R>);
 
 #[derive(Debug)]
 enum Way<N, R> {
-    Together(Intake<Request<N, R>>),
+    Together(Intake<InOrder<Request<N, R>>>),
     Alone(Db, Alone<N, R>),
 }
 
@@ -100,7 +99,7 @@ impl<N: Send + 'static, R: Send + 'static> Inserter<N, R> {
 
 impl<N, R> Worker<N, R> {
     /// What a thread does: one batch after the other, until the lane is to end.
-    fn serve(&self, batches: &Batches<Request<N, R>>, batch_max: usize) {
+    fn serve(&self, batches: &Batches<InOrder<Request<N, R>>>, batch_max: usize) {
         while let Some((items, answers)) = batches.take(|waiting| pick(waiting, batch_max)) {
             if items.is_empty() {
                 continue;
@@ -142,11 +141,11 @@ impl<N, R> Worker<N, R> {
 }
 
 /// Takes what waits, as far as one statement should have it. Who no longer waits is left out.
-fn pick<N, R>(waiting: &mut VecDeque<Queued<Request<N, R>>>, batch_max: usize) -> (Vec<N>, Vec<Answer<R>>) {
+fn pick<N, R>(waiting: &mut InOrder<Request<N, R>>, batch_max: usize) -> (Vec<N>, Vec<Answer<R>>) {
     let mut bytes = 0;
     let mut batch = (Vec::new(), Vec::new());
     while batch.0.len() < batch_max && bytes < BYTES {
-        let Some(Queued { item: Request { item, size, answer }, .. }) = waiting.pop_front() else { break };
+        let Some(Request { item, size, answer }) = waiting.pop() else { break };
         if !answer.is_closed() {
             bytes += size;
             batch.0.push(item);

@@ -1,6 +1,5 @@
 //! What every lane has: threads, and the way to them, which is bounded, timed and counted.
 
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tokio::sync::oneshot;
 
 use super::Error;
-use super::queue::{Queue, Queued, Wake};
+use super::queue::{InOrder, Queue, Queued, Wake};
 use super::sync::{Arc, spawn};
 
 /// How a lane is to work.
@@ -26,33 +25,33 @@ pub struct Lane {
 }
 
 /// What callers put their requests into, for the threads of a lane. Dropped, it lets these finish and ends them.
-pub(super) struct Intake<T> {
+pub(super) struct Intake<Q: Queued> {
     lane: &'static str,
-    queue: Arc<Queue<T>>,
+    queue: Arc<Queue<Q>>,
     timeout: Duration,
     waiting: Gauge,
     refused: Counter,
 }
 
 /// A request that is in the queue: where its answer comes, and, of the first, what wakes a thread.
-pub(super) struct Asked<T, A> {
+pub(super) struct Asked<Q: Queued, A> {
     pub(super) answered: oneshot::Receiver<A>,
-    pub(super) wake: Option<Wake<T>>,
+    pub(super) wake: Option<Wake<Q>>,
 }
 
 /// The threads' side of a lane: what waits, batch by batch.
-pub(super) struct Batches<T> {
-    queue: Arc<Queue<T>>,
+pub(super) struct Batches<Q> {
+    queue: Arc<Queue<Q>>,
     sizes: Histogram,
 }
 
-impl<T> Intake<T> {
+impl<Q: Queued> Intake<Q> {
     /// Starts a lane, whose callers wait no longer than the timeout. `serve` is what each of its threads does; it is to
     /// return when there are no more batches.
     pub(super) fn start<S>(lane: Lane, timeout: Duration, serve: S) -> io::Result<Self>
     where
-        T: Send + 'static,
-        S: Fn(&Batches<T>) + Send + Sync + 'static,
+        Q: Send + 'static,
+        S: Fn(&Batches<Q>) + Send + Sync + 'static,
     {
         let Lane { name, threads, batch: _, waiting } = lane;
         // Before the threads: should one of them not start, this ends those that did.
@@ -79,7 +78,7 @@ impl<T> Intake<T> {
     }
 
     /// Puts in the request that is to be answered through a channel. Refuses where there is no room for it.
-    pub(super) fn ask<A>(&self, request: impl FnOnce(oneshot::Sender<A>) -> T) -> Result<Asked<T, A>, Error> {
+    pub(super) fn ask<A>(&self, request: impl FnOnce(oneshot::Sender<A>) -> Q::Item) -> Result<Asked<Q, A>, Error> {
         let (answer, answered) = oneshot::channel();
         let wake = self.queue.push(request(answer)).map_err(|_refused| self.refused())?;
         Ok(Asked { answered, wake })
@@ -91,9 +90,9 @@ impl<T> Intake<T> {
     }
 
     /// Waits for the answer.
-    pub(super) async fn answer<A>(&self, Asked { answered, wake }: Asked<T, A>) -> Result<A, Error>
+    pub(super) async fn answer<A>(&self, Asked { answered, wake }: Asked<Q, A>) -> Result<A, Error>
     where
-        T: Send + 'static,
+        Q: Send + 'static,
     {
         let _waiting = Waiting::begin(&self.waiting);
         if let Some(wake) = wake {
@@ -109,39 +108,41 @@ impl<T> Intake<T> {
     }
 }
 
-impl<T> Drop for Intake<T> {
+impl<Q: Queued> Drop for Intake<Q> {
     fn drop(&mut self) {
         self.queue.close();
     }
 }
 
-impl<T> std::fmt::Debug for Intake<T> {
+impl<Q: Queued> std::fmt::Debug for Intake<Q> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Intake").field("lane", &self.lane).field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 
-impl<T> Batches<T> {
+impl<Q: Queued> Batches<Q> {
     /// Of a queue that a test has filled.
     #[cfg(test)]
-    pub(super) fn of(queue: Arc<Queue<T>>) -> Self {
+    pub(super) fn of(queue: Arc<Queue<Q>>) -> Self {
         Self { queue, sizes: Histogram::noop() }
     }
 
     /// Waits until there is something, and picks of it. `None` when the lane is to end.
-    pub(super) fn take<B>(&self, pick: impl FnOnce(&mut VecDeque<Queued<T>>) -> B) -> Option<B> {
+    pub(super) fn take<B>(&self, pick: impl FnOnce(&mut Q) -> B) -> Option<B> {
         self.queue.take(pick)
-    }
-
-    /// The first that waits, if any does.
-    pub(super) fn pop(&self) -> Option<T> {
-        self.queue.pop()
     }
 
     /// Counts a batch.
     pub(super) fn count(&self, size: usize) {
         #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
         self.sizes.record(size as f64);
+    }
+}
+
+impl<T> Batches<InOrder<T>> {
+    /// The first that waits, if anything does.
+    pub(super) fn pop(&self) -> Option<T> {
+        self.queue.pop()
     }
 }
 

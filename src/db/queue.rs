@@ -16,20 +16,32 @@ pub(super) fn has_room(waiting: usize, max: usize, first: Option<Instant>, now: 
 }
 
 /// A bounded queue between tasks, which put something in and never block, and threads, which wait for it.
-pub(super) struct Queue<T> {
-    state: Mutex<State<T>>,
+pub(super) struct Queue<Q> {
+    state: Mutex<State<Q>>,
     arrival: Condvar,
     capacity: usize,
 }
 
-/// What waits, and since when.
-pub(super) struct Queued<T> {
-    pub(super) since: Instant,
-    pub(super) item: T,
+/// What waits, the first first. Each of these is done under the queue's lock, and so takes no longer where more waits.
+pub(super) trait Queued: Default {
+    /// What is put in.
+    type Item;
+
+    /// Adds what came at this moment.
+    fn add(&mut self, item: Self::Item, since: Instant);
+
+    /// How much was put in that still waits.
+    fn len(&self) -> usize;
+
+    /// Since when the first has waited, if anything waits.
+    fn first(&self) -> Option<Instant>;
 }
 
-struct State<T> {
-    waiting: VecDeque<Queued<T>>,
+/// What waits, each for itself.
+pub(super) struct InOrder<T>(VecDeque<(Instant, T)>);
+
+struct State<Q> {
+    waiting: Q,
     /// How many threads have nothing to do. Only these are woken, since to wake nobody is a system call, too.
     idle: usize,
     /// Whether somebody who put something in is about to wake a thread.
@@ -39,13 +51,13 @@ struct State<T> {
 
 /// Wakes a thread when dropped, if there is still something for it to do.
 #[must_use = "dropped, it wakes a thread; to let more come together first, drop it later"]
-pub(super) struct Wake<T>(Arc<Queue<T>>);
+pub(super) struct Wake<Q: Queued>(Arc<Queue<Q>>);
 
-impl<T> Drop for Wake<T> {
+impl<Q: Queued> Drop for Wake<Q> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.wake_is_due = false;
-        let is_wanted = !state.waiting.is_empty() && state.idle > 0;
+        let is_wanted = state.waiting.first().is_some() && state.idle > 0;
         drop(state);
         if is_wanted {
             self.0.arrival.notify_one();
@@ -53,21 +65,21 @@ impl<T> Drop for Wake<T> {
     }
 }
 
-impl<T> Queue<T> {
+impl<Q: Queued> Queue<Q> {
     pub(super) fn new(capacity: usize) -> Self {
-        let state = State { waiting: VecDeque::new(), idle: 0, wake_is_due: false, is_closed: false };
+        let state = State { waiting: Q::default(), idle: 0, wake_is_due: false, is_closed: false };
         Self { state: Mutex::new(state), arrival: Condvar::new(), capacity }
     }
 
-    /// Puts something at the end. Gives it back where as much waits as may, or the first has waited for too long. Where all
+    /// Puts something in. Gives it back where as much waits as may, or the first has waited for too long. Where all
     /// threads are at rest, and nobody is about to wake one, that is left to the caller.
-    pub(super) fn push(self: &Arc<Self>, item: T) -> Result<Option<Wake<T>>, T> {
+    pub(super) fn push(self: &Arc<Self>, item: Q::Item) -> Result<Option<Wake<Q>>, Q::Item> {
         let mut state = self.lock();
         let since = Instant::now();
         if !state.has_room(self.capacity, since) {
             return Err(item);
         }
-        state.waiting.push_back(Queued { since, item });
+        state.waiting.add(item, since);
         let wake = state.idle > 0 && !state.wake_is_due;
         state.wake_is_due |= wake;
         drop(state);
@@ -75,9 +87,9 @@ impl<T> Queue<T> {
     }
 
     /// Waits until there is something, and picks of it. `None` when the queue is closed.
-    pub(super) fn take<B>(&self, pick: impl FnOnce(&mut VecDeque<Queued<T>>) -> B) -> Option<B> {
+    pub(super) fn take<B>(&self, pick: impl FnOnce(&mut Q) -> B) -> Option<B> {
         let mut state = self.lock();
-        while state.waiting.is_empty() {
+        while state.waiting.first().is_none() {
             if state.is_closed {
                 return None;
             }
@@ -87,17 +99,12 @@ impl<T> Queue<T> {
         }
         let picked = pick(&mut state.waiting);
         // One arrival wakes one thread, which may have left something for another.
-        let is_more_than_one_job = !state.waiting.is_empty() && state.idle > 0;
+        let is_more_than_one_job = state.waiting.first().is_some() && state.idle > 0;
         drop(state);
         if is_more_than_one_job {
             self.arrival.notify_one();
         }
         Some(picked)
-    }
-
-    /// The first that waits, if any does.
-    pub(super) fn pop(&self) -> Option<T> {
-        self.lock().waiting.pop_front().map(|queued| queued.item)
     }
 
     /// Whether there is room for one more at this moment.
@@ -111,14 +118,50 @@ impl<T> Queue<T> {
         self.arrival.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, State<Q>> {
         // Nothing that panics runs under the lock but a caller's comparison of keys, which leaves the queue whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> State<T> {
+impl<T> Queue<InOrder<T>> {
+    /// The first that waits, if anything does.
+    pub(super) fn pop(&self) -> Option<T> {
+        self.lock().waiting.pop()
+    }
+}
+
+impl<Q: Queued> State<Q> {
     fn has_room(&self, capacity: usize, now: Instant) -> bool {
-        has_room(self.waiting.len(), capacity, self.waiting.front().map(|first| first.since), now)
+        has_room(self.waiting.len(), capacity, self.waiting.first(), now)
+    }
+}
+
+impl<T> InOrder<T> {
+    /// The first, if anything waits.
+    pub(super) fn pop(&mut self) -> Option<T> {
+        self.0.pop_front().map(|(_, item)| item)
+    }
+}
+
+impl<T> Default for InOrder<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T> Queued for InOrder<T> {
+    type Item = T;
+
+    fn add(&mut self, item: T, since: Instant) {
+        self.0.push_back((since, item));
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn first(&self) -> Option<Instant> {
+        self.0.front().map(|&(since, _)| since)
     }
 }

@@ -1,8 +1,8 @@
 //! How SQLite is written to: by one thread, and many writes to a commit.
 //!
 //! SQLite has one writer at a time, and a commit that is to outlast a power failure waits for the disk. So one thread has
-//! the one connection that writes. It begins a transaction, does all that waits, each write in a savepoint of its own,
-//! and commits it together: one wait for the disk, however many they are. There is no timer and no window: alone, a
+//! the one connection that writes. It begins a transaction, does what waits, each write in a savepoint of its own, and
+//! commits it together: one wait for the disk, however many they are. There is no timer and no window: alone, a
 //! write is committed at once; under load, a batch is what comes while the one before is written.
 //!
 //! **Nobody is answered before the commit**, and failures are no exception: what a write was refused for may be what a
@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{Connector, PooledConnection};
 use super::intake::{Batches, Intake, Lane};
+use super::queue::{InOrder, Queued as _};
 use super::{DbConnection, Error};
 
 /// How long a batch takes in further writes. Other programs that want the lock wait for its end.
@@ -27,7 +28,7 @@ const LANE: Lane = Lane { name: "write", threads: 1, batch: 64, waiting: 1024 };
 /// Writes, on a thread of its own. Dropped, it lets that finish and go.
 #[derive(Debug)]
 pub(super) struct Writer {
-    intake: Intake<Box<dyn Job>>,
+    intake: Intake<InOrder<Box<dyn Job>>>,
 }
 
 impl Writer {
@@ -101,13 +102,13 @@ where
 }
 
 /// What the thread does: one batch after the other, until the lane is to end.
-fn serve(connector: &Connector, batches: &Batches<Box<dyn Job>>) {
+fn serve(connector: &Connector, batches: &Batches<InOrder<Box<dyn Job>>>) {
     let mut kept = None;
     // Looks, and takes nothing yet: who gives up while the lock is waited for is then left out.
-    while batches.take(|_| ()).is_some() {
+    while let Some(waiting) = batches.take(|waiting| waiting.len()) {
         match begin(connector, kept.take()) {
             Ok(mut connection) => {
-                write_together(&mut connection, batches);
+                write_together(&mut connection, batches, share(waiting));
                 if !connector.has_broken(&mut connection) {
                     kept = Some(connection);
                 }
@@ -128,11 +129,18 @@ fn begin(connector: &Connector, kept: Option<PooledConnection>) -> Result<Pooled
     Ok(connection)
 }
 
-/// Does what waits, commits it and answers.
-fn write_together(connection: &mut PooledConnection, batches: &Batches<Box<dyn Job>>) {
+/// How much of what waits goes into a commit. The more goes in, the less each write costs; but half is left, so that those
+/// who are answered can send again while it is written, and neither side waits for the other.
+const fn share(waiting: usize) -> usize {
+    let half = waiting / 2;
+    if half > LANE.batch { half } else { LANE.batch }
+}
+
+/// Does what waits, up to a share, commits it and answers.
+fn write_together(connection: &mut PooledConnection, batches: &Batches<InOrder<Box<dyn Job>>>, share: usize) {
     let mut batch = Vec::new();
     let begun = Instant::now();
-    while batch.len() < LANE.batch && begun.elapsed() < TURN && connection.is_in_transaction() {
+    while batch.len() < share && begun.elapsed() < TURN && connection.is_in_transaction() {
         let Some(mut job) = batches.pop() else { break };
         if job.is_awaited() {
             job.run(connection);
@@ -157,7 +165,7 @@ fn write_together(connection: &mut PooledConnection, batches: &Batches<Box<dyn J
 
 /// Answers everybody who waits. They have waited for the same lock; to let each wait for it again would only make them
 /// wait longer.
-fn refuse(batches: &Batches<Box<dyn Job>>, error: &Error) {
+fn refuse(batches: &Batches<InOrder<Box<dyn Job>>>, error: &Error) {
     while let Some(job) = batches.pop() {
         job.answer(Err(error.clone()));
     }
@@ -185,7 +193,7 @@ mod tests {
     /// A lane on a file of its own whose requests are all there before its thread begins: one batch.
     struct Lane {
         folder: tempfile::TempDir,
-        queue: Arc<Queue<Box<dyn Job>>>,
+        queue: Arc<Queue<InOrder<Box<dyn Job>>>>,
     }
 
     impl Lane {
@@ -284,6 +292,27 @@ mod tests {
             assert!(nobody_is && nothing_is_stored);
             stored.try_recv().unwrap().unwrap();
             assert!(refused.try_recv().unwrap().is_err());
+        });
+    }
+
+    #[test]
+    fn the_more_waits_the_more_goes_into_a_commit_and_half_is_left() {
+        run(|| {
+            let lane = Lane::new();
+            let answers: Vec<_> = (0..300)
+                .map(|_| {
+                    let path = lane.path();
+                    lane.send(move |connection| {
+                        note(connection, "one of many")?;
+                        Ok(noted(&path).len())
+                    })
+                })
+                .collect();
+            lane.serve();
+            let mut committed: Vec<_> =
+                answers.into_iter().map(|mut answered| answered.try_recv().unwrap().unwrap()).collect();
+            committed.dedup();
+            assert_eq!(committed, [0, 150, 225, 289]);
         });
     }
 

@@ -279,6 +279,20 @@ fn equal_requests_that_wait_are_one_query(#[values(1, 2, MANY)] batch: usize) {
 }
 
 #[test]
+fn who_asked_first_is_served_first() {
+    in_many_orders(|| {
+        let (gate, batcher, first) = held_up(2, MANY);
+        let waiting = [5, 3, 4, 3, 1, 5].map(|key| (key, ask(&batcher, key).unwrap()));
+        gate.open();
+        assert_eq!(answer_of(first).unwrap(), Some(0));
+        for (key, answered) in waiting {
+            assert_eq!(answer_of(answered).unwrap(), Some(key));
+        }
+        assert_eq!(gate.queries(), [vec![0], vec![3, 5], vec![1, 4]]);
+    });
+}
+
+#[test]
 fn a_full_queue_refuses() {
     in_many_orders(|| {
         let (gate, batcher, first) = held_up(MANY, 3);
