@@ -55,6 +55,11 @@ where
         Ok(Self { intake: Intake::start(lane, timeout, move |batches| serve(batches, lane.batch, &query))? })
     }
 
+    /// Refuses where there is no room for one more at this moment.
+    pub fn admit(&self) -> Result<(), Error> {
+        self.intake.admit()
+    }
+
     /// What the key stands for, at this moment or later; `None` where there is nothing.
     ///
     /// Refuses at once where as many wait as may. Who no longer waits for the future costs nothing: its key is left out.
@@ -95,7 +100,6 @@ impl<K: Clone + Eq + Hash, V> Queued for ByKey<K, V> {
     type Item = (K, Answer<V>);
 
     fn add(&mut self, (key, answer): Self::Item, since: Instant) {
-        self.len += 1;
         match self.askers.entry(key) {
             Entry::Occupied(mut same) => same.get_mut().push(answer),
             Entry::Vacant(other) => {
@@ -103,6 +107,7 @@ impl<K: Clone + Eq + Hash, V> Queued for ByKey<K, V> {
                 other.insert(vec![answer]);
             }
         }
+        self.len += 1;
     }
 
     fn len(&self) -> usize {

@@ -24,8 +24,10 @@ pub struct Prefer {
 }
 
 impl Prefer {
-    fn read(headers: &HeaderMap) -> Self {
-        let lines = headers.get_all(&PREFER).filter_map(|line| line.to_str().ok());
+    /// The preferences of this request.
+    #[must_use]
+    pub fn of(request: &HttpRequest) -> Self {
+        let lines = request.headers().get_all(&PREFER).filter_map(|line| line.to_str().ok());
         let mut preferences = lines.flat_map(|line| line.split(',')).filter_map(|preference| {
             // What follows a `;` are the preference's own parameters.
             let (name, value) = preference.split(';').next()?.split_once('=')?;
@@ -49,7 +51,7 @@ impl FromRequest for Prefer {
     type Future = Ready<Result<Self, Infallible>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(Self::read(request.headers())))
+        ready(Ok(Self::of(request)))
     }
 }
 

@@ -2,11 +2,6 @@
 
 use std::io;
 
-use actix_web::HttpRequest;
-use actix_web::http::Method;
-use actix_web::web::Data;
-use futures_util::future::LocalBoxFuture;
-
 use super::store::{self, OwnedPost};
 use super::{NewPost, Post};
 use crate::db::{Db, Inserter, Lane};
@@ -26,7 +21,7 @@ impl Creates {
     }
 
     /// Refuses where there is no room for one more at this moment.
-    fn admit(&self) -> Result<(), Problem> {
+    pub(super) fn admit(&self) -> Result<(), Problem> {
         Ok(self.0.admit()?)
     }
 
@@ -36,13 +31,4 @@ impl Creates {
         let size = post.size();
         Ok(self.0.insert(post, size).await?)
     }
-}
-
-/// Refuses a post that there is no room for at this moment, before who sends it is looked up and its text is read.
-#[must_use]
-pub fn admit(request: HttpRequest) -> LocalBoxFuture<'static, Result<(), Problem>> {
-    Box::pin(async move {
-        let creates = request.app_data::<Data<Creates>>().filter(|_| request.method() == Method::POST);
-        creates.map_or(Ok(()), |creates| creates.admit())
-    })
 }

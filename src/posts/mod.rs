@@ -1,5 +1,6 @@
 //! The resource `/posts`: its wire types and their rules.
 
+mod admission;
 mod creates;
 pub mod excerpt;
 mod handlers;
@@ -26,7 +27,8 @@ use crate::http::schema::Derived;
 use crate::http::selection::Selection;
 use crate::search::Highlights;
 
-pub use creates::{Creates, admit};
+pub use admission::admit;
+pub use creates::Creates;
 pub use handlers::*;
 pub use list::PostList;
 pub use reads::Reads;

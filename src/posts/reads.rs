@@ -81,6 +81,14 @@ impl Reads {
         })
     }
 
+    /// Refuses a search that there is no room for at this moment. With replicas it shows later where it would wait.
+    pub(super) fn admit_search(&self) -> Result<(), Problem> {
+        if self.of_replicas.is_empty() {
+            self.lanes.searches.admit()?;
+        }
+        Ok(())
+    }
+
     /// The post with this id. Fails with 404 where there is none in the scope.
     pub(super) async fn post(&self, scope: Scope, id: i64, after: ReadAfter) -> Result<Arc<StoredPost>, Problem> {
         let found = self.read(after, async |lanes| lanes.by_id.get(id).await).await?;

@@ -29,6 +29,14 @@ fn update(api: &Api) -> JoinHandle<Answer> {
     tokio::spawn(api.patch("/posts/1", json!({"title": "Another"})).into_future())
 }
 
+fn search(api: &Api) -> JoinHandle<Answer> {
+    tokio::spawn(api.get("/posts?q=post").into_future())
+}
+
+fn count(api: &Api) -> JoinHandle<Answer> {
+    tokio::spawn(api.get("/posts?limit=1").header("Prefer", "count=exact").into_future())
+}
+
 /// Sends one after the other until one is refused: the first go to threads, and those after into a queue that does not move.
 async fn fill(api: &Api, another: Send) -> Vec<JoinHandle<Answer>> {
     let mut sent = Vec::new();
@@ -42,7 +50,9 @@ async fn fill(api: &Api, another: Send) -> Vec<JoinHandle<Answer>> {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn behind_one_that_has_waited_for_long_nobody_has_to_wait(#[values(by_id, list, create, update)] send: Send) {
+async fn behind_one_that_has_waited_for_long_nobody_has_to_wait(
+    #[values(by_id, list, search, create, update)] send: Send,
+) {
     let Some(database) = TestDatabase::create(Postgres) else { return };
     let api = Api::start(database, |config| config.database.pool_size = 16);
     api.create(json!({"title": "A post", "published": true})).await;
@@ -81,6 +91,29 @@ async fn a_post_that_there_is_no_room_for_is_refused_before_anything_else() {
         assert!([201, 503].contains(&answer.await.unwrap().status));
     }
     assert_eq!(api.request("POST", "/posts").bearing("wrong").await.status, 401);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_search_that_there_is_no_room_for_is_refused_before_anything_else(#[values(search, count)] send: Send) {
+    let Some(database) = TestDatabase::create(Postgres) else { return };
+    let api = Api::start(database, |config| config.database.pool_size = 16);
+    api.create(json!({"title": "A post", "published": true})).await;
+    let mut holder = api.database.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE posts IN ACCESS EXCLUSIVE MODE").unwrap();
+    let sent = fill(&api, send).await;
+
+    let searches = [api.get("/posts?limit=x&q=post"), api.get("/posts?limit=x").header("Prefer", "count=exact")];
+    for search in searches {
+        assert_eq!(search.bearing("wrong").await.status, 503);
+    }
+    // What needs no room is as ever.
+    assert_eq!(api.get("/posts").bearing("wrong").await.status, 401);
+    holder.batch_execute("COMMIT").unwrap();
+    for answer in sent {
+        assert!([200, 503].contains(&answer.await.unwrap().status));
+    }
+    assert_eq!(api.get("/posts?q=post").bearing("wrong").await.status, 401);
 }
 
 /// A password is worked on for a while, by few at once: a flood of sign-ins waits there.
