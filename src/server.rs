@@ -193,6 +193,9 @@ impl Server {
         .tcp_nodelay(true)
         .client_request_timeout(head_timeout)
         .keep_alive(keep_alive)
+        // Who hangs up waits for nothing any more. Otherwise it would keep its place in a queue, and what is done for it
+        // would be missing to others, most of all where clients give up because there is too much to do.
+        .h1_allow_half_closed(false)
         .on_connect(move |io, data| connections.admit(io, data))
         .shutdown_timeout(grace.as_secs())
         .disable_signals()

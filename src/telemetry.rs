@@ -72,7 +72,7 @@ where
         event.record(&mut line);
         line.add("target", metadata.target());
         line.0.extend_from_slice(b"}\n");
-        writer.write_str(&String::from_utf8_lossy(&line.0))
+        writer.write_str(str::from_utf8(&line.0).map_err(|_| fmt::Error)?)
     }
 }
 

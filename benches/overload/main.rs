@@ -2,6 +2,9 @@
 //!
 //! Of each kind of request it finds how many are answered at most, and offers four times as many, at the clients' own pace.
 //! What is answered quicker than a client could send four times as many is asked for with more and more connections.
+//!
+//! Clients and service share the cores here, so that each request that is refused takes something from those that are
+//! answered, whoever refuses it. How much that is at least shows where somebody else does: a server that does nothing else.
 //! `-- --help` shows the options; with `--write` the report goes into `docs/reliability.md`.
 
 #![expect(
@@ -25,6 +28,7 @@ mod pace;
 #[path = "../../tests/api/harness/postgres.rs"]
 #[expect(dead_code, unreachable_pub, reason = "it is the tests', who need more of it")]
 mod postgres;
+mod refuser;
 #[path = "../performance/program.rs"]
 #[expect(dead_code, reason = "it is the other bench's, which needs more of it")]
 mod program;
@@ -52,7 +56,7 @@ const TIMES: usize = 4;
 const CONNECTIONS: usize = 1500;
 
 /// With how many connections the most is looked for.
-const SEARCHED: [usize; 4] = [16, 32, 128, 256];
+const SEARCHED: [usize; 5] = [16, 32, 128, 256, 1024];
 
 /// What counts as the most, of the most: where few connections come so near to it, more only wait.
 const NEARLY: f64 = 0.95;
@@ -117,9 +121,10 @@ fn main() {
 
     let report = format!(
         "{}, {}; {} posts, {ROUNDS} rounds of {} s, a release build.\n\n\
-         | requests | the most a second | at how many connections | offered | answered, of the most | refused | refused after (p50, p99) | failed otherwise \
+         | requests | the most a second | at how many connections | offered | answered, of the most | refused | refused after (p50, p99) \
+         | where a server refuses the rest that does nothing else: answered, of the most; refused after (p50, p99) | failed otherwise \
          | memory before, and at most | a post beside it (p99): beside the most, and beside more |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n{}\n",
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n{}\n",
         chrono::Utc::now().format("%-d %B %Y"),
         machine::describe(),
         options.posts,
@@ -180,6 +185,8 @@ enum Offer {
     Connections(usize),
     /// So many a second, whether they are answered or not.
     Rate(f64),
+    /// From so many connections as above, while a server that does nothing else refuses so many a second.
+    Elsewhere(usize, f64),
 }
 
 /// A running service, and what it is asked for.
@@ -208,6 +215,11 @@ impl Service<'_> {
         press(self.program.address(), &gets(self.options.posts, ""), BESIDE, 16, self.turn()).served
     }
 
+    /// A turn of so many requests a second.
+    fn offer(&self, address: &str, rate: f64) -> Pressed {
+        press(address, &self.kind.requests, rate, CONNECTIONS, self.turn())
+    }
+
     fn memory(&self) -> f64 {
         memory_mebibytes(self.program.process(), "VmRSS")
     }
@@ -223,33 +235,45 @@ impl Service<'_> {
     /// Finds the most that is answered with so many connections, offers more than that, and says what came of it.
     fn press(&self, connections: usize, more: &dyn Fn(f64) -> Offer) -> String {
         let memory = self.memory();
-        let (mut most, mut rounds) = (Vec::new(), Vec::new());
+        let (mut most, mut rounds, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let enough = self.press_once(&Offer::Connections(connections));
-            rounds.push(self.press_once(&more(enough.answered)));
+            let offer = more(enough.answered);
+            rounds.push(self.press_once(&offer));
+            if let Offer::Rate(rate) = offer {
+                elsewhere.push(self.press_once(&Offer::Elsewhere(connections, rate - enough.answered)));
+            }
             most.push(enough);
         }
-        let of_the_most = |figure: fn(&Round) -> f64| {
+        let of_the_most = |rounds: &[Round], figure: fn(&Round) -> f64| {
             middle(rounds.iter().zip(&most).map(|(round, most)| figure(round) / most.answered).collect())
         };
-        let refused = sorted(rounds.iter().flat_map(|round| round.refused.clone()).collect());
-        let beside = |rounds: &[Round]| sorted(rounds.iter().flat_map(|round| round.beside.clone()).collect());
+        let answered = |rounds: &[Round]| format!("{:.0} %", 100.0 * of_the_most(rounds, |round| round.answered));
+        let times = |rounds: &[Round], of: fn(&Round) -> &[Duration]| {
+            let mut times = rounds.iter().flat_map(of).copied().collect::<Vec<_>>();
+            times.sort_unstable();
+            times
+        };
+        let (refused, refused_elsewhere) =
+            (times(&rounds, |round| &round.refused), times(&elsewhere, |round| &round.refused));
         let highest = rounds.iter().map(|round| round.memory).fold(memory, f64::max);
-        let offered = match more(0.0) {
-            Offer::Connections(connections) => format!("{connections} connections"),
-            Offer::Rate(_) => format!("{:.1} times that", of_the_most(|round| round.offered)),
+        let (offered, elsewhere) = match more(0.0) {
+            Offer::Connections(connections) => (format!("{connections} connections"), String::new()),
+            _ => (
+                format!("{:.1} times that", of_the_most(&rounds, |round| round.offered)),
+                format!("{}; {}", answered(&elsewhere), p50_and_p99(&refused_elsewhere)),
+            ),
         };
         format!(
-            "{:.0} | {connections} | {offered} | {:.0} % | {} | {:.1} ms, {:.1} ms | {} | {memory:.0} MiB, {highest:.0} MiB \
+            "{:.0} | {connections} | {offered} | {} | {} | {} | {elsewhere} | {} | {memory:.0} MiB, {highest:.0} MiB \
              | {:.1} ms, {:.1} ms |",
             middle(most.iter().map(|round| round.answered).collect()),
-            100.0 * of_the_most(|round| round.answered),
+            answered(&rounds),
             refused.len(),
-            milliseconds(&refused, 50),
-            milliseconds(&refused, 99),
+            p50_and_p99(&refused),
             rounds.iter().map(|round| round.failures).sum::<usize>(),
-            milliseconds(&beside(&most), 99),
-            milliseconds(&beside(&rounds), 99),
+            milliseconds(&times(&most, |round| &round.beside), 99),
+            milliseconds(&times(&rounds, |round| &round.beside), 99),
         )
     }
 
@@ -263,11 +287,15 @@ impl Service<'_> {
                     Round { answered, failures, ..Round::default() }
                 }
                 Offer::Rate(rate) => {
-                    let (address, requests) = (self.program.address(), &self.kind.requests);
-                    let Pressed { served, refused, failures } =
-                        press(address, requests, rate, CONNECTIONS, self.turn());
+                    let Pressed { served, refused, failures } = self.offer(self.program.address(), rate);
                     let offered = self.rate(served.len() + refused.len() + failures);
                     Round { answered: self.rate(served.len()), offered, refused, failures, ..Round::default() }
+                }
+                Offer::Elsewhere(connections, rate) => {
+                    let rest = scope.spawn(move || self.offer(refuser::address(), rate));
+                    let (answered, failures) = self.saturate(connections);
+                    let Pressed { refused, .. } = rest.join().unwrap();
+                    Round { answered, refused, failures, ..Round::default() }
                 }
             });
             let beside = scope.spawn(|| self.read_beside());
@@ -315,9 +343,8 @@ fn milliseconds(times: &[Duration], percent: usize) -> f64 {
     times.get(times.len() * percent / 100).map_or(0.0, |time| time.as_secs_f64() * 1e3)
 }
 
-fn sorted(mut times: Vec<Duration>) -> Vec<Duration> {
-    times.sort_unstable();
-    times
+fn p50_and_p99(times: &[Duration]) -> String {
+    format!("{:.1} ms, {:.1} ms", milliseconds(times, 50), milliseconds(times, 99))
 }
 
 fn middle(mut figures: Vec<f64>) -> f64 {

@@ -104,21 +104,30 @@ async fn equal_requests_that_wait_are_one_query() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_goes_away_is_missed_by_nobody() {
+async fn nothing_is_asked_for_who_hung_up() {
+    const GONE: usize = 100;
     let Some(test) = Test::start().await else { return };
+    let search = |number: usize| test.api.get(&format!("/posts?q=lantern+{number}")).anonymous();
     let lock = test.lock("posts_search");
-    let mut gone = Vec::new();
-    for number in 0..100 {
+    let both = hold_up(&test, [search(0), search(1)]).await;
+    drop(lock);
+    assert_eq!(statuses(both).await, BTreeMap::from([(200, 2)]));
+
+    let lock = test.lock("posts_search");
+    test.proxy.take_sent();
+    let mut sent = hold_up(&test, [search(0), search(1)]).await;
+    for number in 2..2 + GONE {
         let mut connection = test.api.connect().await;
         connection.send(format!("GET /posts?q=lantern+{number} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
-        gone.push(connection);
+        connection.hangs_up().await;
+        connection.closes().await;
     }
-    eventually("both threads are held up", || async { test.api.database.held_up() == 2 }).await;
-    let stays: Vec<_> = (0..10).map(|_| send(test.api.get("/posts?q=lantern"))).collect();
-    drop(gone);
+    sent.push(send(search(1000)));
     drop(lock);
-    assert_eq!(statuses(stays).await, BTreeMap::from([(200, 10)]));
-    assert_eq!(test.api.get("/posts?q=lantern").await.status, 200);
+    assert_eq!(statuses(sent).await, BTreeMap::from([(200, 3)]));
+    // A search is a few statements, and there were three that somebody waited for.
+    let sent = test.proxy.take_sent();
+    assert!(sent.matches('E').count() < GONE, "{sent}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

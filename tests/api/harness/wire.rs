@@ -257,6 +257,10 @@ impl Connection {
     }
 
     /// Waits until the server closes the connection, which must come without a further answer.
+    pub async fn hangs_up(&mut self) {
+        self.0.shutdown().await.unwrap();
+    }
+
     pub async fn closes(mut self) {
         let mut rest = Vec::new();
         // A reset is an end, too.
