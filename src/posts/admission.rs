@@ -14,13 +14,13 @@ use crate::http::problem::Problem;
 #[must_use]
 pub fn admit(request: HttpRequest) -> LocalBoxFuture<'static, Result<(), Problem>> {
     Box::pin(async move {
-        if request.method() == Method::POST {
-            return request.app_data::<Data<Creates>>().map_or(Ok(()), |creates| creates.admit());
+        match *request.method() {
+            Method::POST => request.app_data::<Data<Creates>>().map_or(Ok(()), |creates| creates.admit()),
+            Method::GET | Method::HEAD if is_search(&request) => {
+                request.app_data::<Data<Reads>>().map_or(Ok(()), |reads| reads.admit_search())
+            }
+            _ => Ok(()),
         }
-        if is_search(&request) {
-            return request.app_data::<Data<Reads>>().map_or(Ok(()), |reads| reads.admit_search());
-        }
-        Ok(())
     })
 }
 

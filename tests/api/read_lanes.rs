@@ -104,6 +104,24 @@ async fn equal_requests_that_wait_are_one_query() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_goes_away_is_missed_by_nobody() {
+    let Some(test) = Test::start().await else { return };
+    let lock = test.lock("posts_search");
+    let mut gone = Vec::new();
+    for number in 0..100 {
+        let mut connection = test.api.connect().await;
+        connection.send(format!("GET /posts?q=lantern+{number} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        gone.push(connection);
+    }
+    eventually("both threads are held up", || async { test.api.database.held_up() == 2 }).await;
+    let stays: Vec<_> = (0..10).map(|_| send(test.api.get("/posts?q=lantern"))).collect();
+    drop(gone);
+    drop(lock);
+    assert_eq!(statuses(stays).await, BTreeMap::from([(200, 10)]));
+    assert_eq!(test.api.get("/posts?q=lantern").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_asked_for_who_hung_up() {
     const GONE: usize = 100;
     let Some(test) = Test::start().await else { return };

@@ -256,11 +256,12 @@ impl Connection {
         answer
     }
 
-    /// Waits until the server closes the connection, which must come without a further answer.
+    /// Closes this half, as who wants nothing more does.
     pub async fn hangs_up(&mut self) {
         self.0.shutdown().await.unwrap();
     }
 
+    /// Waits until the server closes the connection, which must come without a further answer.
     pub async fn closes(mut self) {
         let mut rest = Vec::new();
         // A reset is an end, too.
