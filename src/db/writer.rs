@@ -22,7 +22,7 @@ use super::{DbConnection, Error};
 /// How long a batch takes in further writes. Other programs that want the lock wait for its end.
 const TURN: Duration = Duration::from_millis(50);
 
-/// One thread, since SQLite has one writer at a time.
+/// One thread, since SQLite has one writer at a time. Where very many wait, a commit has more than the batch: see [`share`].
 const LANE: Lane = Lane { name: "write", threads: 1, batch: 64, waiting: 1024 };
 
 /// Writes, on a thread of its own. Dropped, it lets that finish and go.
@@ -131,9 +131,8 @@ fn begin(connector: &Connector, kept: Option<PooledConnection>) -> Result<Pooled
 
 /// How much of what waits goes into a commit. The more goes in, the less each write costs; but half is left, so that those
 /// who are answered can send again while it is written, and neither side waits for the other.
-const fn share(waiting: usize) -> usize {
-    let half = waiting / 2;
-    if half > LANE.batch { half } else { LANE.batch }
+fn share(waiting: usize) -> usize {
+    LANE.batch.max(waiting / 2)
 }
 
 /// Does what waits, up to a share, commits it and answers.
